@@ -1,0 +1,1 @@
+//! composition root: start order, stop order, the only place that spawns.

@@ -1,0 +1,1 @@
+//! what was typed, and what it means.

@@ -1,0 +1,1 @@
+//! kube helpers: field managers, apply, error to retry.

@@ -1,0 +1,1 @@
+//! SHELL of the loop.

@@ -1,0 +1,1 @@
+//! Canary webhooks: payload out, verdict in. Pure.

@@ -1,0 +1,1 @@
+//! the test runner and load generator service.

@@ -1,0 +1,3 @@
+//! The `verdigris` binary.
+
+fn main() {}

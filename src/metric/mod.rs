@@ -1,0 +1,1 @@
+//! SPEAK to metric servers: pure.

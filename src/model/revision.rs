@@ -1,0 +1,93 @@
+//! Identity of what is being released: canonical JSON of the stored pod template, hashed and versioned.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// Prefix of hashes of ours; anything else in a status is foreign (Flagger's).
+pub const VERSION: &str = "v1:";
+
+/// A revision of the target: its pod template and the configs it reads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Revision {
+    /// `v1:` and 32 hex digits of the canonical template (see [`hash`]).
+    pub template: String,
+    /// `configmap/NAME` or `secret/NAME` → checksum; `None` when config tracking is off.
+    pub configs: Option<BTreeMap<String, String>>,
+}
+
+/// Hashes a stored template: SHA-256 over JSON with sorted keys, null members dropped; the first 16 bytes.
+pub fn hash(template: &Value) -> String {
+    let mut text = String::new();
+    canonical(template, &mut text);
+    let mut out = String::from(VERSION);
+    for byte in Sha256::digest(text.as_bytes()).iter().take(16) {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+/// True for a hash another program wrote (an older algorithm, or Flagger's).
+pub fn is_foreign(hash: &str) -> bool {
+    !hash.is_empty() && !hash.starts_with(VERSION)
+}
+
+/// Writes canonical JSON: keys sorted, no spaces, null object members left out.
+pub fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<_> = map.iter().filter(|(_, member)| !member.is_null()).collect();
+            keys.sort_by(|a, b| a.0.cmp(b.0));
+            out.push('{');
+            for (position, (key, member)) in keys.into_iter().enumerate() {
+                if position > 0 {
+                    out.push(',');
+                }
+                let _ = write!(out, "{}:", Value::String(key.clone()));
+                canonical(member, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (position, item) in items.iter().enumerate() {
+                if position > 0 {
+                    out.push(',');
+                }
+                canonical(item, out);
+            }
+            out.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            let _ = write!(out, "{value}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn key_order_and_nulls_do_not_matter() {
+        let one = json!({"a": 1, "b": {"c": null, "d": [1, 2]}});
+        let two = json!({"b": {"d": [1, 2]}, "a": 1});
+        assert_eq!(hash(&one), hash(&two));
+    }
+
+    #[test]
+    fn list_order_and_values_matter() {
+        assert_ne!(hash(&json!([1, 2])), hash(&json!([2, 1])));
+        assert_ne!(hash(&json!({"a": "1"})), hash(&json!({"a": 1})));
+    }
+
+    #[test]
+    fn flagger_hashes_are_foreign() {
+        assert!(is_foreign("7895f9d5b"));
+        assert!(!is_foreign(&hash(&json!({}))));
+        assert!(!is_foreign(""));
+    }
+}

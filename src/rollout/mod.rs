@@ -1,0 +1,13 @@
+//! DECISION: what happens next in a rollout, as a pure function.
+//!
+//! Owns: the state machine ([`next::next`]), what it looks at ([`observed`]), what it asks ([`question`]), what
+//! it orders ([`plan`]). Promises: total, deterministic, absolute (never "+1 step", always "iteration 3"), and
+//! that running a plan twice changes nothing. Never: I/O, clocks, logs, Kubernetes types.
+
+pub mod analysis;
+pub mod next;
+pub mod observed;
+pub mod plan;
+pub mod question;
+pub mod readiness;
+pub mod stage;

@@ -1,0 +1,84 @@
+//! The facts a decision looks at, gathered by the controller before it is asked.
+
+use crate::model::revision::Revision;
+use crate::model::status::Status;
+
+/// One snapshot of a Canary's surroundings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// The Canary's status as stored.
+    pub status: Status,
+    /// The workload under control.
+    pub target: Seen,
+    /// `<target>-primary`.
+    pub primary: Seen,
+    /// What the target's template and configs hash to now; `None` when the target is absent.
+    pub revision: Option<Revision>,
+    /// True when the target's template equals the primary's with our rewrites undone (used to adopt foreign hashes).
+    pub target_equals_primary: bool,
+    /// True once the three Services exist as rendered and the apex selects the primary.
+    pub services_ready: bool,
+    /// Why the surroundings cannot be acted on (target lacks a selector label, a `-primary` object belongs to
+    /// somebody else, an apex Service another controller owns, a Flagger controller is alive, another Canary has
+    /// the target). `None`: nothing blocks.
+    pub blocked: Option<Block>,
+    /// `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// Our finalizer (`finalizer.flagger.app`) is on the object.
+    pub has_finalizer: bool,
+}
+
+/// Something outside the spec that keeps the controller from acting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Condition reason, CamelCase (`TargetNotFound`, `SelectorLabelMissing`, `ForeignPrimary`, `ServiceOwned`, …).
+    pub reason: String,
+    /// What was found, what is expected, how to fix it.
+    pub message: String,
+}
+
+/// A workload as observed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen {
+    /// It does not exist.
+    Absent,
+    /// It exists.
+    Present(Workload),
+}
+
+impl Seen {
+    /// The workload, if present.
+    pub fn workload(&self) -> Option<&Workload> {
+        match self {
+            Seen::Absent => None,
+            Seen::Present(workload) => Some(workload),
+        }
+    }
+}
+
+/// The numbers of a Deployment or DaemonSet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `status.observedGeneration`.
+    pub observed_generation: i64,
+    /// `spec.replicas` (DaemonSet: desiredNumberScheduled, or 0 when parked by node selector).
+    pub desired: i32,
+    /// `status.replicas`.
+    pub total: i32,
+    /// `status.updatedReplicas`.
+    pub updated: i32,
+    /// `status.availableReplicas`.
+    pub available: i32,
+    /// `status.readyReplicas`.
+    pub ready: i32,
+    /// Condition `Progressing` has reason `ProgressDeadlineExceeded`.
+    pub deadline_exceeded: bool,
+    /// The Deployment's own `spec.progressDeadlineSeconds`, seconds (None: not set or not applicable).
+    pub own_deadline: Option<u32>,
+    /// For a primary: the revision hash (`verdigris.dev/revision` annotation) its template was rendered from.
+    pub revision: Option<String>,
+}

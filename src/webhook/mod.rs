@@ -1,0 +1,1 @@
+//! SHELL of admission and conversion.

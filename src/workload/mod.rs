@@ -1,0 +1,1 @@
+//! RENDER workloads and Services: pure.
