@@ -1,1 +1,206 @@
-//! SHELL of the loop.
+//! SHELL of the loop: gather, decide, apply.
+//!
+//! Owns: watches, caches, the pass ([`Controller`]). Promises: one bad Canary, slow hook or failed call never
+//! affects another; nothing is written for a stable Canary. Never decides: that is [`crate::rollout::next`].
+#![expect(clippy::disallowed_methods, reason = "shell: reads the clock for decisions")]
+
+mod answer;
+mod apply;
+mod observe;
+mod publish;
+mod watch;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::api::DynamicObject;
+use kube::runtime::controller::Action;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, ClusterError, Kind};
+use crate::model::canary::Canary;
+use crate::model::notice::{Notice, Reason};
+use crate::model::parse::{self, Settings};
+use crate::model::status::{self, Stage, UnknownStage};
+use crate::net::outbound::Outbound;
+use crate::rollout::plan::{Next, Plan};
+use crate::rollout::question::Answers;
+use crate::rollout::{next, rejected};
+use crate::telemetry::Metrics;
+use crate::workload;
+
+pub use watch::{Caches, run};
+
+/// What the process decides for the controller.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Only this namespace; `None` for all.
+    pub namespace: Option<String>,
+    /// `--metrics-server`.
+    pub metrics_server: String,
+    /// Defaults for manifests that leave things open.
+    pub settings: Settings,
+    /// How workloads are rendered.
+    pub rendering: workload::Options,
+    /// Canaries worked on at once.
+    pub concurrency: u16,
+}
+
+/// Everything a pass needs.
+pub struct Context {
+    /// Reads and writes.
+    pub cluster: Cluster,
+    /// Watched objects.
+    pub caches: Caches,
+    /// HTTP to hooks and metric servers.
+    pub outbound: Outbound,
+    /// Settings.
+    pub config: Config,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The stored status cannot be read.
+    #[error(transparent)]
+    Status(#[from] UnknownStage),
+    /// What was to be promoted is not recorded and the target has moved on.
+    #[error(
+        "revision {revision} of {target} is not recorded and the target has moved on; set the target to the template to promote, or delete status.lastPromotedSpec"
+    )]
+    Unrecorded {
+        /// The revision's hash.
+        revision: String,
+        /// The target.
+        target: String,
+    },
+    /// A Service or primary cannot be rendered.
+    #[error("{0}")]
+    Blocked(String),
+}
+
+impl Error {
+    /// The reason shown on events.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Error::Cluster(_) => Reason::ReconcileError,
+            Error::Status(_) => Reason::InvalidSpec,
+            Error::Unrecorded { .. } | Error::Blocked(_) => Reason::Blocked,
+        }
+    }
+
+    /// When another pass may help.
+    fn retry(&self) -> Duration {
+        match self {
+            Error::Cluster(error) if error.is_conflict() => Duration::from_millis(100),
+            Error::Cluster(_) => Duration::from_secs(2),
+            Error::Status(_) | Error::Unrecorded { .. } | Error::Blocked(_) => Duration::from_secs(30),
+        }
+    }
+}
+
+/// One pass over one Canary.
+pub(crate) async fn reconcile(object: Arc<DynamicObject>, cx: Arc<Context>) -> Result<Action, Error> {
+    let began = Instant::now();
+    let outcome = pass(&object, &cx).await;
+    let label = match &outcome {
+        Ok(_) => "ok",
+        Err(Error::Cluster(error)) if error.is_conflict() => "conflict",
+        Err(_) => "error",
+    };
+    cx.metrics.reconcile(label, began.elapsed().as_secs_f64());
+    outcome
+}
+
+async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
+    let namespace = object.metadata.namespace.clone().unwrap_or_default();
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let cached = crate::cluster::to_value("Canary", object)?;
+    let Some(wire) = cx.cluster.newest(Kind::CANARY, &namespace, &name, Some(cached)) else {
+        return Ok(Action::await_change());
+    };
+    let parsed = parse::canary(&wire, &cx.config.settings);
+    let Some(canary) = parsed.canary else {
+        return reject(&wire, &parsed.report, cx).await;
+    };
+    let seen = observe::observe(&wire, &canary, cx).await?;
+    let mut heard = Answers::new();
+    let plan = loop {
+        match next::next(&canary, &seen.observed, &heard, Timestamp::now()) {
+            Next::Ask(questions) => {
+                heard.extend(answer::answer(&questions, &canary, &seen.observed, cx).await)
+            }
+            Next::Act(plan) => break *plan,
+        }
+    };
+    apply::steps(&plan, &canary, &seen, &wire, cx).await?;
+    let wire = apply::status(&plan.status, &seen.observed.status, &wire, cx).await?;
+    gauge(&plan, &canary, cx);
+    publish::publish(&plan.announcements, &canary, &plan.status, &wire, cx).await;
+    Ok(plan.wake.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// A spec that cannot be obeyed: told on the object, once; only an edit can help.
+async fn reject(
+    wire: &Value,
+    report: &crate::model::violation::Report,
+    cx: &Context,
+) -> Result<Action, Error> {
+    let stored = status::read(wire.get("status"))?;
+    let said: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
+    let message = if said.is_empty() {
+        "the spec cannot be read".to_owned()
+    } else {
+        said.join("\n")
+    };
+    let (rejected, changed) = rejected::rejected(&stored, wire_generation(wire), &message, Timestamp::now());
+    if changed {
+        let wire = apply::status(&rejected, &stored, wire, cx).await?;
+        let notice = Notice::warning(Reason::InvalidSpec, format!("invalid canary spec: {message}"));
+        publish::tell(&notice, &wire, cx).await;
+    }
+    Ok(Action::await_change())
+}
+
+pub(crate) fn wire_generation(wire: &Value) -> i64 {
+    wire.pointer("/metadata/generation")
+        .and_then(Value::as_i64)
+        .unwrap_or_default()
+}
+
+fn gauge(plan: &Plan, canary: &Canary, cx: &Context) {
+    let value = match plan.status.stage {
+        Stage::Failed => 2.0,
+        Stage::Initialized | Stage::Succeeded => 1.0,
+        Stage::New
+        | Stage::Initializing
+        | Stage::Waiting
+        | Stage::Progressing
+        | Stage::WaitingPromotion
+        | Stage::Promoting
+        | Stage::Finalising
+        | Stage::Terminating
+        | Stage::Terminated => 0.0,
+    };
+    cx.metrics
+        .canary_status(&canary.id.namespace, &canary.id.name, value);
+}
+
+/// What to do after a failed pass.
+pub(crate) fn retry(object: &Arc<DynamicObject>, error: &Error, _cx: &Arc<Context>) -> Action {
+    if !matches!(error, Error::Cluster(cluster) if cluster.is_conflict()) {
+        tracing::warn!(
+            canary = %format!("{}.{}", object.metadata.name.as_deref().unwrap_or_default(),
+                object.metadata.namespace.as_deref().unwrap_or_default()),
+            reason = error.reason().as_str(),
+            "pass failed: {error}"
+        );
+    }
+    Action::requeue(error.retry())
+}

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 /// Flagger's `status.phase`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -156,4 +157,196 @@ pub struct Condition {
     pub last_transition: Timestamp,
     /// `lastUpdateTime` (Flagger): when anything in it last changed.
     pub last_update: Timestamp,
+}
+
+/// Reads `Canary.status` as stored. Unknown fields are ignored (the controller's patches leave them alone).
+pub fn read(status: Option<&Value>) -> Result<Status, UnknownStage> {
+    let Some(status) = status else {
+        return Ok(Status::default());
+    };
+    let text = |key: &str| {
+        status
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let count = |key: &str| status.get(key).and_then(Value::as_i64).unwrap_or_default();
+    let time = |value: Option<&Value>| {
+        value
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse::<Timestamp>().ok())
+    };
+    let progress = status.get("progress").and_then(|mark| {
+        let replicas = |key: &str| mark.get(key).and_then(Value::as_i64).unwrap_or_default() as i32;
+        Some(ProgressMark {
+            since: time(mark.get("since"))?,
+            updated: replicas("updated"),
+            available: replicas("available"),
+        })
+    });
+    let tracked_configs = status
+        .get("trackedConfigs")
+        .and_then(Value::as_object)
+        .map(|configs| {
+            configs
+                .iter()
+                .map(|(name, sum)| (name.clone(), sum.as_str().unwrap_or_default().to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        });
+    let conditions = status
+        .get("conditions")
+        .and_then(Value::as_array)
+        .map_or_else(Vec::new, |conditions| {
+            conditions
+                .iter()
+                .map(|condition| {
+                    let part = |key: &str| {
+                        condition
+                            .get(key)
+                            .and_then(Value::as_str)
+                            .unwrap_or_default()
+                            .to_owned()
+                    };
+                    let last_transition = time(condition.get("lastTransitionTime")).unwrap_or_default();
+                    Condition {
+                        kind: part("type"),
+                        status: part("status"),
+                        reason: part("reason"),
+                        message: part("message"),
+                        last_transition,
+                        last_update: time(condition.get("lastUpdateTime")).unwrap_or(last_transition),
+                    }
+                })
+                .collect()
+        });
+    Ok(Status {
+        stage: text("phase").parse()?,
+        failed_checks: u32::try_from(count("failedChecks")).unwrap_or_default(),
+        canary_weight: u8::try_from(count("canaryWeight")).unwrap_or_default(),
+        iterations: u32::try_from(count("iterations")).unwrap_or_default(),
+        last_applied: text("lastAppliedSpec"),
+        last_promoted: text("lastPromotedSpec"),
+        tracked_configs,
+        last_transition: time(status.get("lastTransitionTime")),
+        last_check: time(status.get("lastCheckTime")),
+        progress,
+        observed_generation: count("observedGeneration"),
+        judged_generation: count("judgedTargetGeneration"),
+        promoted_generation: count("promotedTargetGeneration"),
+        conditions,
+    })
+}
+
+/// Writes the fields the controller owns, as a JSON merge patch of `status`: what is absent becomes null.
+pub fn write(status: &Status) -> Value {
+    let text = |value: &str| {
+        if value.is_empty() {
+            Value::Null
+        } else {
+            json!(value)
+        }
+    };
+    let conditions: Vec<Value> = status
+        .conditions
+        .iter()
+        .map(|condition| {
+            json!({
+                "type": condition.kind,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message,
+                "lastTransitionTime": seconds(condition.last_transition),
+                "lastUpdateTime": seconds(condition.last_update),
+            })
+        })
+        .collect();
+    json!({
+        "phase": status.stage.as_str(),
+        "failedChecks": status.failed_checks,
+        "canaryWeight": status.canary_weight,
+        "iterations": status.iterations,
+        "lastAppliedSpec": text(&status.last_applied),
+        "lastPromotedSpec": text(&status.last_promoted),
+        "trackedConfigs": status.tracked_configs,
+        "lastTransitionTime": status.last_transition.map(seconds),
+        "lastCheckTime": status.last_check.map(micros),
+        "progress": status.progress.map(|mark| json!({
+            "since": micros(mark.since),
+            "updated": mark.updated,
+            "available": mark.available,
+        })),
+        "observedGeneration": status.observed_generation,
+        "judgedTargetGeneration": status.judged_generation,
+        "promotedTargetGeneration": status.promoted_generation,
+        "conditions": conditions,
+    })
+}
+
+/// Names a run in hook payloads (`checksum`): equal during one run, different for the next (Flagger §1.10).
+pub fn checksum(status: &Status) -> String {
+    let hash = super::revision::hash(&json!([status.tracked_configs, status.last_applied]));
+    hash.chars()
+        .skip(super::revision::VERSION.len())
+        .take(10)
+        .collect()
+}
+
+/// `metav1.Time`: whole seconds, UTC.
+pub fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// `metav1.MicroTime`: six decimals, UTC.
+pub fn micros(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let at: Timestamp = "2026-01-02T03:04:05.000678Z".parse().unwrap();
+        let whole: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        for stage in Stage::ALL {
+            let status = Status {
+                stage,
+                failed_checks: 1,
+                canary_weight: 2,
+                iterations: 3,
+                last_applied: "v1:a".into(),
+                last_promoted: "v1:b".into(),
+                tracked_configs: Some(BTreeMap::from([("configmap/a".into(), "b".into())])),
+                last_transition: Some(whole),
+                last_check: Some(at),
+                progress: Some(ProgressMark {
+                    since: at,
+                    updated: 1,
+                    available: 0,
+                }),
+                observed_generation: 4,
+                judged_generation: 5,
+                promoted_generation: 6,
+                conditions: vec![Condition {
+                    kind: "Promoted".into(),
+                    status: "True".into(),
+                    reason: "Initialized".into(),
+                    message: "m".into(),
+                    last_transition: whole,
+                    last_update: whole,
+                }],
+            };
+            assert_eq!(read(Some(&write(&status))), Ok(status));
+        }
+        assert_eq!(read(None), Ok(Status::default()));
+        assert_eq!(read(Some(&write(&Status::default()))), Ok(Status::default()));
+    }
+
+    #[test]
+    fn an_unknown_phase_is_told() {
+        let error = read(Some(&json!({"phase": "Dancing"}))).unwrap_err();
+        assert!(error.to_string().contains("Dancing"));
+    }
 }

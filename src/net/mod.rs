@@ -1,1 +1,3 @@
-//! sockets.
+//! Sockets: what goes out ([`outbound`]) and what comes in ([`serve`]).
+
+pub mod outbound;

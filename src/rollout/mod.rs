@@ -10,4 +10,5 @@ pub mod observed;
 pub mod plan;
 pub mod question;
 pub mod readiness;
+pub mod rejected;
 pub mod stage;

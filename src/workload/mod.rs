@@ -1,1 +1,122 @@
 //! RENDER workloads and Services: pure.
+//!
+//! Owns: what `<target>-primary`, the three Services and the recorded revisions look like. Promises: rendering the
+//! same facts twice gives the same object, and whatever another manager put on a live object stays. Never: I/O.
+//! Works on JSON as stored, so a field that our build of the API types does not know is copied all the same.
+
+pub mod deployment;
+pub mod record;
+pub mod service;
+
+use serde_json::{Map, Value, json};
+
+use crate::model::canary::Canary;
+
+/// Annotation on a primary: the revision its template was rendered from.
+pub const REVISION_ANNOTATION: &str = "verdigris.dev/revision";
+/// Annotation Flagger stamps on the primary's pod template; ours derives from the revision.
+pub const FLAGGER_ID: &str = "flagger-id";
+/// Label on objects a Canary owns that are not named after it (recorded revisions).
+pub const CANARY_LABEL: &str = "verdigris.dev/canary";
+
+/// What the process decides about rendering.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `--selector-labels`: label keys tried in order to tell the pods of a workload.
+    pub selector_labels: Vec<String>,
+    /// `--include-label-prefix`: labels and annotations of the target copied to generated objects; `*` for all.
+    pub include_label_prefix: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            selector_labels: ["app", "name", "app.kubernetes.io/name"]
+                .map(str::to_owned)
+                .to_vec(),
+            include_label_prefix: Vec::new(),
+        }
+    }
+}
+
+/// The label that tells the pods of a workload: the first of `--selector-labels` in `spec.selector.matchLabels`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelectorLabel {
+    /// Label key.
+    pub key: String,
+    /// Its value on the target.
+    pub value: String,
+}
+
+impl SelectorLabel {
+    /// Its value on the primary.
+    pub fn primary(&self) -> String {
+        format!("{}-primary", self.value)
+    }
+}
+
+/// The target's selector label, or `None` when it has none of the candidates.
+pub fn selector_label(target: &Value, options: &Options) -> Option<SelectorLabel> {
+    let labels = target.pointer("/spec/selector/matchLabels")?.as_object()?;
+    options.selector_labels.iter().find_map(|key| {
+        let value = labels.get(key)?.as_str()?;
+        Some(SelectorLabel {
+            key: key.clone(),
+            value: value.to_owned(),
+        })
+    })
+}
+
+/// A controller owner reference to the Canary.
+pub fn owner_reference(canary: &Canary) -> Value {
+    json!({
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "name": canary.id.name,
+        "uid": canary.id.uid,
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}
+
+/// The controller owner of an object: `(kind, name, uid)`.
+pub fn controller_owner(object: &Value) -> Option<(&str, &str, &str)> {
+    object
+        .pointer("/metadata/ownerReferences")?
+        .as_array()?
+        .iter()
+        .find_map(|owner| {
+            if owner.get("controller")?.as_bool()? {
+                Some((
+                    owner.get("kind")?.as_str()?,
+                    owner.get("name")?.as_str()?,
+                    owner.get("uid")?.as_str()?,
+                ))
+            } else {
+                None
+            }
+        })
+}
+
+/// True when this Canary is the controller of the object.
+pub fn is_owned_by(object: &Value, canary: &Canary) -> bool {
+    controller_owner(object).is_some_and(|(kind, _, uid)| kind == "Canary" && uid == canary.id.uid)
+}
+
+/// Keeps the entries `--include-label-prefix` lets through; Flux's own keys never pass.
+pub(crate) fn filtered(source: Option<&Value>, options: &Options) -> Map<String, Value> {
+    let Some(entries) = source.and_then(Value::as_object) else {
+        return Map::new();
+    };
+    entries
+        .iter()
+        .filter(|(key, _)| {
+            !key.contains("toolkit.fluxcd.io")
+                && options
+                    .include_label_prefix
+                    .iter()
+                    .any(|prefix| prefix == "*" || (!prefix.is_empty() && key.starts_with(prefix.as_str())))
+        })
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
