@@ -5,9 +5,15 @@
 //! that running a plan twice changes nothing. Never: I/O, clocks, logs, Kubernetes types.
 
 pub mod analysis;
+mod change;
+mod condition;
+mod draft;
 pub mod next;
 pub mod observed;
+mod pass;
 pub mod plan;
 pub mod question;
 pub mod readiness;
 pub mod stage;
+
+pub use change::checksum;
