@@ -1,3 +1,9 @@
-//! The `verdigris` binary.
+//! The `verdigris` binary: flags → config → run → exit code. Nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    verdigris::cli::main(verdigris::cli::Cli::parse())
+}

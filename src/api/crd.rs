@@ -1,1 +1,128 @@
-//! To be written.
+//! The CustomResourceDefinitions: every version of every kind, the conversion stanza, and the YAML that is committed
+//! as `manifests/crd.yaml`.
+//!
+//! I own what is applied to a cluster. I promise structural schemas without formats the API server does not know.
+//! I never talk to a cluster.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceConversion, CustomResourceDefinition, CustomResourceDefinitionVersion,
+    CustomResourceValidation, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    ServiceReference, WebhookClientConfig, WebhookConversion,
+};
+use kube::CustomResourceExt as _;
+
+use super::alert_provider::AlertProvider;
+use super::metric_template::MetricTemplate;
+use super::{v1alpha3, v1beta1};
+
+/// Where `/convert` is found when Verdigris runs in the cluster it serves.
+pub fn service_client_config() -> WebhookClientConfig {
+    WebhookClientConfig {
+        ca_bundle: None,
+        service: Some(ServiceReference {
+            namespace: "verdigris-system".to_owned(),
+            name: "verdigris-webhook".to_owned(),
+            path: Some("/convert".to_owned()),
+            port: Some(443),
+        }),
+        url: None,
+    }
+}
+
+/// The CRDs of Canary, MetricTemplate and AlertProvider.
+///
+/// With a client config the Canary is converted by webhook and v1alpha3 is served. Without one the strategy is None
+/// and v1alpha3 is not served: a write at v1alpha3 would be stored with its analysis pruned away.
+pub fn all(webhook: Option<WebhookClientConfig>) -> Vec<CustomResourceDefinition> {
+    vec![
+        canary(webhook),
+        closed(MetricTemplate::crd()),
+        closed(AlertProvider::crd()),
+    ]
+}
+
+/// The CRD of Canary (see [`all`]).
+fn canary(webhook: Option<WebhookClientConfig>) -> CustomResourceDefinition {
+    let mut crd = closed(v1beta1::Canary::crd());
+    let served = webhook.is_some();
+    crd.spec.versions.extend(old_versions(served));
+    crd.spec.conversion = Some(match webhook {
+        Some(client_config) => CustomResourceConversion {
+            strategy: "Webhook".to_owned(),
+            webhook: Some(WebhookConversion {
+                client_config: Some(client_config),
+                conversion_review_versions: vec!["v1".to_owned()],
+            }),
+        },
+        None => CustomResourceConversion {
+            strategy: "None".to_owned(),
+            webhook: None,
+        },
+    });
+    crd
+}
+
+/// v1alpha3, with its open schema.
+fn old_versions(served: bool) -> impl Iterator<Item = CustomResourceDefinitionVersion> {
+    v1alpha3::Canary::crd()
+        .spec
+        .versions
+        .into_iter()
+        .map(move |version| CustomResourceDefinitionVersion {
+            served,
+            storage: false,
+            deprecation_warning: Some(v1alpha3::DEPRECATION_WARNING.to_owned()),
+            schema: Some(v1alpha3::open_schema()),
+            ..version
+        })
+}
+
+/// Finishes a derived CRD: `preserveUnknownFields: false` written out (a CRD born under apiextensions/v1beta1 keeps
+/// `true`, which forbids conversion webhooks), and schemas brought to the form the API server keeps.
+fn closed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    crd.spec.preserve_unknown_fields = Some(false);
+    for version in &mut crd.spec.versions {
+        if let Some(CustomResourceValidation {
+            open_api_v3_schema: Some(schema),
+        }) = &mut version.schema
+        {
+            normalise(schema);
+        }
+    }
+    crd
+}
+
+/// Formats the API server knows and we use; others make it warn and mean nothing.
+const FORMATS: [&str; 3] = ["int32", "int64", "date-time"];
+
+/// Drops `nullable` (Flagger's schema has none: a null is dropped on write) and formats nobody checks.
+fn normalise(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    if schema
+        .format
+        .as_deref()
+        .is_some_and(|format| !FORMATS.contains(&format))
+    {
+        schema.format = None;
+    }
+    for property in schema.properties.iter_mut().flat_map(|map| map.values_mut()) {
+        normalise(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        normalise(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        normalise(values);
+    }
+}
+
+/// All CRDs as YAML documents, with conversion by the in-cluster Service: the text of `manifests/crd.yaml`.
+pub fn yaml() -> String {
+    let mut out = String::from("# Printed by `verdigris crds`; do not edit.\n");
+    for crd in all(Some(service_client_config())) {
+        out.push_str("---\n");
+        // A CRD is plain data; a failure to print it would be a bug in the serializer.
+        out.push_str(&serde_saphyr::to_string(&crd).unwrap_or_default());
+    }
+    out
+}

@@ -1,1 +1,40 @@
-//! what was typed, and what it means.
+//! What was typed, and what it means: one file per subcommand.
+
+pub mod loadtester;
+pub mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Safe progressive delivery on Kubernetes: admission, conversion and rollout of Flagger's Canary.
+#[derive(Debug, Parser)]
+#[command(name = "verdigris", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the webhooks and run the controller
+    Run(run::RunArgs),
+    /// Serve the load tester: hooks that run commands, generate load and hold gates
+    Loadtester(loadtester::LoadtesterArgs),
+}
+
+/// Runs a subcommand. Exit status: 0 done, 1 it failed, 2 it was asked wrongly.
+pub fn main(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Loadtester(args) => loadtester::run(args),
+    }
+}
+
+/// Says one line on standard error and gives exit status 2: the command was asked wrongly.
+pub(crate) fn usage(message: &str) -> ExitCode {
+    eprintln!("verdigris: {message}");
+    ExitCode::from(2)
+}

@@ -129,12 +129,12 @@ async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
     let Some(canary) = parsed.canary else {
         return reject(&wire, &parsed.report, cx).await;
     };
-    let seen = observe::observe(&wire, &canary, cx).await?;
+    let seen = observe::observe(&wire, &canary, cx)?;
     let mut heard = Answers::new();
     let plan = loop {
         match next::next(&canary, &seen.observed, &heard, Timestamp::now()) {
             Next::Ask(questions) => {
-                heard.extend(answer::answer(&questions, &canary, &seen.observed, cx).await)
+                heard.extend(answer::answer(&questions, &canary, &seen.observed, cx).await);
             }
             Next::Act(plan) => break *plan,
         }

@@ -24,7 +24,7 @@ pub(crate) struct Sight {
 }
 
 /// Looks around one Canary.
-pub(crate) async fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Result<Sight, Error> {
+pub(crate) fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Result<Sight, Error> {
     let namespace = &canary.id.namespace;
     let deleting = wire.pointer("/metadata/deletionTimestamp").is_some();
     let has_finalizer = wire

@@ -1,9 +1,5 @@
 //! Watches: which change wakes which Canary, and the caches decisions read.
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "shell: watches through a client, in tasks"
-)]
+#![expect(clippy::disallowed_types, reason = "shell: watches through a client")]
 
 use std::collections::HashSet;
 use std::future::Future;

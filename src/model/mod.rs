@@ -11,6 +11,7 @@ pub mod notice;
 pub mod parse;
 pub mod promql;
 pub mod revision;
+pub mod rules;
 pub mod status;
 pub mod template;
 pub mod violation;

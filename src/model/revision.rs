@@ -18,6 +18,23 @@ pub struct Revision {
     pub configs: Option<BTreeMap<String, String>>,
 }
 
+impl Revision {
+    /// One word for the whole revision: the template's hash, and when configs are tracked `-` and 16 hex digits over
+    /// their names and checksums. What the annotation of a primary says it was rendered from, so that a change of
+    /// configs alone is visible too.
+    pub fn identity(&self) -> String {
+        let Some(configs) = self.configs.as_ref().filter(|configs| !configs.is_empty()) else {
+            return self.template.clone();
+        };
+        let listed = configs
+            .iter()
+            .map(|(name, sum)| (name.clone(), Value::from(sum.clone())));
+        let digest = hash(&Value::Object(listed.collect()));
+        let digits = digest.strip_prefix(VERSION).unwrap_or(&digest);
+        format!("{}-{}", self.template, &digits[..16])
+    }
+}
+
 /// Hashes a stored template: SHA-256 over JSON with sorted keys, null members dropped; the first 16 bytes.
 pub fn hash(template: &Value) -> String {
     let mut text = String::new();

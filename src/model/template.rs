@@ -51,5 +51,7 @@ pub struct Rendered {
 
 /// Renders a template without actions. (Replaced by the full renderer.)
 pub fn render(template: &str, _context: &Context) -> Result<Rendered, String> {
-    Ok(Rendered { text: template.to_owned() })
+    Ok(Rendered {
+        text: template.to_owned(),
+    })
 }

@@ -142,3 +142,85 @@ impl Report {
         self.warnings.extend(other.warnings);
     }
 }
+
+/// The same field as the author of `original` wrote it.
+///
+/// In v1alpha3 `spec.analysis` is `spec.canaryAnalysis`, and a metric's `thresholdRange.min` or `.max` is
+/// `threshold` (unless the manifest really has a `thresholdRange`, which later v1alpha3 controllers obeyed).
+pub fn spelled_for(path: &FieldPath, version: &str, original: &serde_json::Value) -> FieldPath {
+    let version = version.rsplit('/').next().unwrap_or(version);
+    let spec = &original["spec"];
+    if version != "v1alpha3" || !spec["analysis"].is_null() {
+        return path.clone();
+    }
+    let mut steps = path.segments().to_vec();
+    let is = |step: Option<&Segment>, name: &str| matches!(step, Some(Segment::Key(key)) if key == name);
+    if !is(steps.first(), "spec") || !is(steps.get(1), "analysis") {
+        return path.clone();
+    }
+    steps[1] = Segment::Key("canaryAnalysis".to_owned());
+    if is(steps.get(2), "metrics")
+        && let Some(Segment::Index(index)) = steps.get(3)
+        && is(steps.get(4), "thresholdRange")
+        && spec["canaryAnalysis"]["metrics"][*index]["thresholdRange"].is_null()
+    {
+        steps.truncate(4);
+        steps.push(Segment::Key("threshold".to_owned()));
+    }
+    FieldPath::from_segments(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn v1alpha3_authors_read_their_own_words() {
+        let old = json!({"spec": {"canaryAnalysis": {"metrics": [{"threshold": 5}, {"thresholdRange": {"max": 5}}]}}});
+        let path = |metric: usize| {
+            FieldPath::of("spec.analysis.metrics")
+                .index(metric)
+                .key("thresholdRange")
+                .key("max")
+        };
+        for (path, version, expected) in [
+            (
+                FieldPath::of("spec.analysis.interval"),
+                "v1alpha3",
+                "spec.canaryAnalysis.interval",
+            ),
+            (
+                FieldPath::of("spec.analysis.interval"),
+                "flagger.app/v1alpha3",
+                "spec.canaryAnalysis.interval",
+            ),
+            (
+                FieldPath::of("spec.analysis.interval"),
+                "v1beta1",
+                "spec.analysis.interval",
+            ),
+            (
+                FieldPath::of("spec.service.port"),
+                "v1alpha3",
+                "spec.service.port",
+            ),
+            (path(0), "v1alpha3", "spec.canaryAnalysis.metrics[0].threshold"),
+            (
+                path(1),
+                "v1alpha3",
+                "spec.canaryAnalysis.metrics[1].thresholdRange.max",
+            ),
+            (path(0), "v1beta1", "spec.analysis.metrics[0].thresholdRange.max"),
+        ] {
+            assert_eq!(spelled_for(&path, version, &old).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn v1alpha3_that_already_says_analysis_keeps_it() {
+        let both = json!({"spec": {"analysis": {}, "canaryAnalysis": {}}});
+        let path = FieldPath::of("spec.analysis.interval");
+        assert_eq!(spelled_for(&path, "v1alpha3", &both), path);
+    }
+}

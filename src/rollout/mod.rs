@@ -5,10 +5,16 @@
 //! that running a plan twice changes nothing. Never: I/O, clocks, logs, Kubernetes types.
 
 pub mod analysis;
+mod change;
+mod condition;
+mod draft;
 pub mod next;
 pub mod observed;
+mod pass;
 pub mod plan;
 pub mod question;
 pub mod readiness;
 pub mod rejected;
 pub mod stage;
+
+pub use change::checksum;

@@ -37,6 +37,11 @@ pub struct Block {
     pub message: String,
 }
 
+impl Block {
+    /// Reason of the block while a Flagger controller is alive: it owns every decision, even about finalizers.
+    pub const FLAGGER_ACTIVE: &'static str = "FlaggerActive";
+}
+
 /// A workload as observed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Seen {
@@ -79,6 +84,7 @@ pub struct Workload {
     pub deadline_exceeded: bool,
     /// The Deployment's own `spec.progressDeadlineSeconds`, seconds (None: not set or not applicable).
     pub own_deadline: Option<u32>,
-    /// For a primary: the revision hash (`verdigris.dev/revision` annotation) its template was rendered from.
+    /// For a primary: the revision its template was rendered from (annotation `verdigris.dev/revision`, written as
+    /// `Revision::identity`; a bare template hash is understood too).
     pub revision: Option<String>,
 }

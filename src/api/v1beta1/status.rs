@@ -1,0 +1,83 @@
+//! `status`: Flagger's fields, then ours.
+
+use std::collections::BTreeMap;
+
+wire! {
+    /// Where the release stands (Flagger `CanaryStatus`).
+    CanaryStatus {
+        /// Phase of the release.
+        #[schemars(extend("enum" = [
+            "", "Initializing", "Initialized", "Waiting", "Progressing", "WaitingPromotion", "Promoting", "Finalising",
+            "Succeeded", "Failed", "Terminating", "Terminated"
+        ]))]
+        phase: String,
+        /// Failed checks of this run.
+        failed_checks: i32,
+        /// Percentage of traffic on the canary.
+        canary_weight: i32,
+        /// Checks done in this run of a blue/green release or an A/B test.
+        iterations: i32,
+        /// Checksums of the ConfigMaps and Secrets the target reads.
+        tracked_configs: BTreeMap<String, String>,
+        /// The revision that is or was last judged.
+        last_applied_spec: String,
+        /// The revision the primary runs.
+        last_promoted_spec: String,
+        /// When this status was last written.
+        #[schemars(extend("format" = "date-time"))]
+        last_transition_time: String,
+        /// Cookie of the canary in this run.
+        session_affinity_cookie: String,
+        /// Cookie of the primary in this run.
+        primary_session_affinity_cookie: String,
+        /// Cookie of the canary in the run before.
+        previous_session_affinity_cookie: String,
+        /// What is true of the release; `Promoted` first.
+        conditions: Vec<CanaryCondition>,
+        /// When a check or a gate was last asked.
+        #[schemars(extend("format" = "date-time"))]
+        last_check_time: String,
+        /// When the canary last came closer to ready.
+        progress: Progress,
+        /// Generation of the Canary this status was computed from.
+        observed_generation: i64,
+        /// Generation of the target that is or was last judged.
+        judged_target_generation: i64,
+        /// Generation of the target that was last promoted.
+        promoted_target_generation: i64,
+    }
+}
+
+wire! {
+    /// Where a rollout of pods stood when it last moved.
+    Progress {
+        /// When it moved.
+        #[schemars(extend("format" = "date-time"))]
+        since: String,
+        /// Updated replicas then.
+        updated: i32,
+        /// Available replicas then.
+        available: i32,
+    }
+}
+
+wire! {
+    /// What is true of the release.
+    #[schemars(extend("required" = ["type", "status", "reason"]))]
+    CanaryCondition {
+        /// What is said.
+        r#type: String,
+        /// True, False or Unknown.
+        status: String,
+        /// Why, in one word.
+        reason: String,
+        /// Why, for people.
+        message: String,
+        /// When anything in it last changed.
+        #[schemars(extend("format" = "date-time"))]
+        last_update_time: String,
+        /// When `status` last changed.
+        #[schemars(extend("format" = "date-time"))]
+        last_transition_time: String,
+    }
+}

@@ -1,0 +1,63 @@
+//! Queries: PromQL judged with its template, other languages by their template alone.
+
+use crate::model::promql::{self, Problem, Severity};
+use crate::model::rules;
+use crate::model::template::Context;
+use crate::model::violation::{Code, Violation};
+
+use super::fields::{Field, Findings};
+
+/// Judges a PromQL template; every problem becomes a finding with line, column and the line itself.
+pub(super) fn promql(field: &Field<'_>, text: &str, values: &Context, findings: &mut Findings) {
+    if text.trim().is_empty() {
+        findings.add(&rules::QUERY_EMPTY, &field.path, "only white space");
+        return;
+    }
+    for problem in promql::judge(text, values) {
+        report(field, problem, findings);
+    }
+}
+
+fn report(field: &Field<'_>, problem: Problem, findings: &mut Findings) {
+    let violation = Violation {
+        path: field.path.clone(),
+        code: Code(problem.code),
+        found: format!(
+            "line {}, column {}: {}",
+            problem.line, problem.column, problem.found
+        ),
+        expected: problem.expected,
+        fix: problem.fix,
+        snippet: (!problem.snippet.is_empty()).then_some(problem.snippet),
+    };
+    match problem.severity {
+        Severity::Error => findings.report.violations.push(violation),
+        Severity::Warning => findings.report.warnings.push(violation),
+    }
+}
+
+/// Judges only the template of a query in another language; what PromQL would say about the rest does not count.
+pub(super) fn template(field: &Field<'_>, text: &str, findings: &mut Findings) {
+    if text.trim().is_empty() {
+        findings.add(&rules::QUERY_EMPTY, &field.path, "only white space");
+        return;
+    }
+    for problem in promql::judge(text, &Context::stand_in()) {
+        if problem.code.starts_with("template") {
+            report(field, problem, findings);
+        }
+    }
+}
+
+/// The query with every template action replaced by a plain value.
+pub(super) fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        out.push_str(before);
+        out.push('1');
+        rest = after.split_once("}}").map_or("", |(_, rest)| rest);
+    }
+    out.push_str(rest);
+    out
+}

@@ -1,0 +1,191 @@
+//! A plan in the making.
+//!
+//! Promises: whatever a stage does, drift of the Services is corrected first, a target is never parked while
+//! traffic may reach it, and a status that says the same is the same value (so that nothing is written).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::canary::{Canary, HookKind};
+use crate::model::notice::Notice;
+use crate::model::revision::Revision;
+use crate::model::status::{Stage, Status};
+
+use super::change;
+use super::condition::{self, whole_second};
+use super::observed::{Observed, Seen};
+use super::pass::scales;
+use super::plan::{Announcement, Plan, Step};
+
+/// A plan in the making.
+pub(super) struct Draft<'a> {
+    canary: &'a Canary,
+    seen: &'a Observed,
+    now: Timestamp,
+    steps: Vec<Step>,
+    /// The status to store.
+    pub(super) status: Status,
+    announcements: Vec<Announcement>,
+    wake: Option<Duration>,
+}
+
+impl<'a> Draft<'a> {
+    /// Nothing to do, the status as stored.
+    pub(super) fn new(canary: &'a Canary, seen: &'a Observed, now: Timestamp) -> Self {
+        Self {
+            canary,
+            seen,
+            now,
+            steps: Vec::new(),
+            status: seen.status.clone(),
+            announcements: Vec::new(),
+            wake: None,
+        }
+    }
+
+    /// Puts right what should stand since the bootstrap: a vanished primary comes back from the last promoted
+    /// revision, changed Services are rendered anew. The apex is turned only to a primary that serves.
+    pub(super) fn mend(&mut self) {
+        if self.seen.primary == Seen::Absent
+            && let Some(revision) = change::promoted(&self.status)
+        {
+            self.step(Step::EnsurePrimary(revision));
+        }
+        if !self.seen.services_ready {
+            self.step(Step::EnsureServices);
+            if self.primary_serves() {
+                self.step(Step::EnsureApex);
+            }
+        }
+    }
+
+    /// True when the primary can take traffic.
+    fn primary_serves(&self) -> bool {
+        self.seen
+            .primary
+            .workload()
+            .is_some_and(|primary| primary.available > 0 || !scales(self.canary.target.kind))
+    }
+
+    /// Adds a step.
+    pub(super) fn step(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    /// Copies what is judged to the primary, recording it first.
+    pub(super) fn promote(&mut self, revision: Revision) {
+        self.step(Step::Record(revision.clone()));
+        self.step(Step::Promote(revision));
+    }
+
+    /// Creates or refreshes the primary's autoscaler, if there is one.
+    pub(super) fn scale_primary(&mut self) {
+        if self.canary.autoscaler.is_some() {
+            self.step(Step::EnsurePrimaryScaler);
+        }
+    }
+
+    /// Scales the target up from zero.
+    pub(super) fn unpark(&mut self) {
+        if self.canary.autoscaler.is_some() {
+            self.step(Step::ResumeScaler);
+        }
+        if scales(self.canary.target.kind) {
+            self.step(Step::Unpark);
+        }
+    }
+
+    /// Scales the target to zero, unless the apex may still send it traffic and there is no primary to take over.
+    pub(super) fn park(&mut self) {
+        let routed = self.seen.services_ready || self.steps.contains(&Step::EnsureApex);
+        if !routed || !scales(self.canary.target.kind) {
+            return;
+        }
+        if self.canary.autoscaler.is_some() {
+            self.step(Step::PauseScaler);
+        }
+        self.step(Step::Park);
+    }
+
+    /// Says something once the status is stored.
+    pub(super) fn say(&mut self, notice: Notice) {
+        self.announcements.push(Announcement::Notice(notice));
+    }
+
+    /// Calls the post-rollout hooks once the status is stored.
+    pub(super) fn call_post_rollout(&mut self, phase: Stage) {
+        for (hook, _) in self.canary.analysis.hooks_of(HookKind::PostRollout) {
+            self.announcements.push(Announcement::PostRollout { hook, phase });
+        }
+    }
+
+    /// Moves on to a stage. Iterations and failed checks are the caller's; the canary weight of provider
+    /// kubernetes is always 0.
+    pub(super) fn enter(&mut self, stage: Stage) {
+        self.status.stage = stage;
+        self.status.progress = None;
+        self.status.canary_weight = 0;
+        condition::promoted(&mut self.status, stage, self.canary.target.kind, self.now);
+    }
+
+    /// Remembers what the target is now as judged.
+    pub(super) fn adopt(&mut self, current: &Revision) {
+        self.status.last_applied.clone_from(&current.template);
+        self.status.tracked_configs.clone_from(&current.configs);
+        if let Some(target) = self.seen.target.workload() {
+            self.status.judged_generation = target.generation;
+        }
+    }
+
+    /// Remembers that a check or gate was asked in this pass.
+    pub(super) fn asked(&mut self) {
+        self.status.last_check = Timestamp::from_microsecond(self.now.as_microsecond()).ok();
+    }
+
+    /// Decides again after `wait`, or earlier.
+    pub(super) fn wake_in(&mut self, wait: Duration) {
+        let wait = wait.max(Duration::from_millis(1));
+        self.wake = Some(self.wake.map_or(wait, |earlier| earlier.min(wait)));
+    }
+
+    /// The plan of a Canary that is acted on.
+    pub(super) fn finish(mut self) -> Plan {
+        condition::unstall(&mut self.status);
+        self.close()
+    }
+
+    /// The plan of a Canary that cannot be acted on, for `reason`.
+    pub(super) fn stall(mut self, reason: &str, message: &str, notice: impl FnOnce() -> Notice) -> Plan {
+        if condition::stall(&mut self.status, reason, message, self.now) {
+            // Whoever is waited for had no chance to move meanwhile.
+            self.status.progress = None;
+            self.say(notice());
+        }
+        self.close()
+    }
+
+    /// The plan of steps that leave the status alone.
+    pub(super) fn leave(self) -> Plan {
+        Plan {
+            steps: self.steps,
+            status: self.seen.status.clone(),
+            announcements: self.announcements,
+            wake: self.wake,
+        }
+    }
+
+    /// The plan as it is. `lastTransitionTime` moves with every write and only then.
+    pub(super) fn close(mut self) -> Plan {
+        self.status.observed_generation = self.canary.generation;
+        if self.status != self.seen.status {
+            self.status.last_transition = Some(whole_second(self.now));
+        }
+        Plan {
+            steps: self.steps,
+            status: self.status,
+            announcements: self.announcements,
+            wake: self.wake,
+        }
+    }
+}

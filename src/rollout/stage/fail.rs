@@ -1,0 +1,122 @@
+//! The run ends badly: production stays what it was, the canary goes to zero, somebody is told.
+
+use crate::model::canary::Hook;
+use crate::model::notice::{Notice, Reason, Severity};
+use crate::model::status::Stage;
+
+use super::progress::canary_not_ready;
+use crate::rollout::change::{judged, promoted};
+use crate::rollout::draft::Draft;
+use crate::rollout::pass::{AGAIN, Pass};
+use crate::rollout::plan::{Plan, Step};
+
+/// Why a run is rolled back.
+pub(super) enum Cause<'a> {
+    /// As many failed checks as `analysis.threshold` allows.
+    Threshold,
+    /// A rollback hook said so.
+    Manual(&'a Hook),
+    /// The canary did not get ready in time, for this reason.
+    Deadline(String),
+}
+
+/// Rolls back: the primary has the traffic already, so the canary goes to zero.
+pub(super) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Cause<'_>) -> Plan {
+    let id = &pass.canary.id;
+    match cause {
+        Cause::Threshold => {
+            let failed = pass.seen.status.failed_checks;
+            draft.say(
+                Notice::warning(
+                    Reason::RollingBack,
+                    format!("Rolling back {id} failed checks threshold reached {failed}"),
+                )
+                .alerting(
+                    Severity::Error,
+                    format!("Failed checks threshold reached {failed}"),
+                ),
+            );
+        }
+        Cause::Manual(hook) => {
+            draft.say(Notice::warning(
+                Reason::HookPassed,
+                format!("Rollback check {} passed", hook.name),
+            ));
+            draft.say(
+                Notice::warning(
+                    Reason::RollingBack,
+                    format!("Rolling back {id} manual webhook invoked"),
+                )
+                .alerting(Severity::Warning, "Rolling back manual webhook invoked"),
+            );
+        }
+        Cause::Deadline(why) => {
+            // Flagger is silent here.
+            draft.say(
+                canary_not_ready(pass, why)
+                    .alerting(Severity::Error, format!("Progress deadline exceeded {why}")),
+            );
+        }
+    }
+    draft.say(
+        Notice::warning(Reason::Failed, format!("Canary failed! Scaling down {id}")).in_phase(Stage::Failed),
+    );
+    draft.park();
+    close(draft)
+}
+
+/// The primary did not get ready with the judged revision. Provider kubernetes has no other place for the traffic
+/// (Flagger sends it to the canary), so the primary goes back to the last promoted revision. When that is
+/// not known the canary keeps running, for somebody to switch to by hand.
+pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Plan {
+    draft.say(
+        Notice::warning(
+            Reason::Failed,
+            format!(
+                "Promotion of {} failed, primary not ready: {why}",
+                pass.target_name()
+            ),
+        )
+        .in_phase(Stage::Failed)
+        .alerting(
+            Severity::Error,
+            format!("Promotion failed, primary not ready: {why}"),
+        ),
+    );
+    let last = promoted(&pass.seen.status).filter(|last| Some(last) != judged(&pass.seen.status).as_ref());
+    match last {
+        Some(last) => {
+            draft.step(Step::Promote(last));
+            draft.say(
+                Notice::warning(
+                    Reason::RollingBack,
+                    format!("Restoring {} to the last promoted revision", pass.primary_name()),
+                )
+                .in_phase(Stage::Failed),
+            );
+            draft.park();
+        }
+        None => draft.say(
+            Notice::warning(
+                Reason::Failed,
+                format!(
+                    "{} cannot be restored, its last promoted revision is not recorded; {} keeps running",
+                    pass.primary_name(),
+                    pass.target_name()
+                ),
+            )
+            .in_phase(Stage::Failed),
+        ),
+    }
+    close(draft)
+}
+
+fn close(mut draft: Draft<'_>) -> Plan {
+    draft.enter(Stage::Failed);
+    draft.status.iterations = 0;
+    draft.status.failed_checks = 0;
+    draft.call_post_rollout(Stage::Failed);
+    // The target may be something else already.
+    draft.wake_in(AGAIN);
+    draft.finish()
+}

@@ -1,0 +1,267 @@
+//! The run: wait for the canary, then one check per interval until it may be promoted or must be rolled back.
+
+use std::time::Duration;
+
+use crate::model::canary::{Hook, HookKind, Strategy, TargetKind};
+use crate::model::notice::{Notice, Reason};
+use crate::model::status::Stage;
+
+use super::fail::{self, Cause};
+use super::promote;
+use super::stand::{self, New};
+use crate::rollout::analysis::{Verdict, judge};
+use crate::rollout::change::{Change, change};
+use crate::rollout::draft::Draft;
+use crate::rollout::observed::Seen;
+use crate::rollout::pass::{AGAIN, Decision, Pass, Wait};
+use crate::rollout::plan::Plan;
+use crate::rollout::question::Question;
+
+/// Iterations for strategies that need a router: provider kubernetes has none (Flagger uses the same number).
+const WITHOUT_ROUTER: u32 = 10;
+
+/// Stages Progressing and WaitingPromotion.
+pub(in crate::rollout) fn progress(pass: &Pass<'_>) -> Decision {
+    let mut draft = pass.draft();
+    draft.mend();
+    match change(pass.seen, pass.current) {
+        Change::Same => {}
+        Change::New | Change::KnownBad => return Ok(stand::run(pass, draft, New::Restart)),
+        // Set back to what is promoted: the run goes on with that (as Flagger), and can promote nothing else.
+        Change::Promoted => stand::adopt_promoted(pass, &mut draft),
+    }
+    if pass.seen.primary == Seen::Absent {
+        draft.wake_in(AGAIN);
+        return Ok(draft.finish());
+    }
+    match pass.wait_for_target() {
+        Wait::Longer {
+            mark,
+            news,
+            why,
+            left,
+        } => return Ok(unready(pass, draft, mark, news, &why, left)),
+        Wait::InVain(why) => return Ok(fail::fail(pass, draft, &Cause::Deadline(why))),
+        Wait::Over => draft.status.progress = None,
+    }
+    if pass.canary.analysis.skip {
+        return Ok(promote::begin(pass, draft));
+    }
+    if !is_first(pass)
+        && let Some(left) = pass.not_due()
+    {
+        draft.wake_in(left);
+        return Ok(draft.finish());
+    }
+    check(pass, draft)
+}
+
+fn unready(
+    pass: &Pass<'_>,
+    mut draft: Draft<'_>,
+    mark: crate::model::status::ProgressMark,
+    news: bool,
+    why: &str,
+    left: Duration,
+) -> Plan {
+    draft.status.progress = Some(mark);
+    // Scaled down behind our back, or a step that was lost with the process that took it.
+    if pass.scales() && pass.target.desired <= 0 {
+        draft.unpark();
+    }
+    if news {
+        draft.say(canary_not_ready(pass, why));
+    }
+    draft.wake_in(left);
+    draft.finish()
+}
+
+/// The canary is not ready, and why.
+pub(super) fn canary_not_ready(pass: &Pass<'_>, why: &str) -> Notice {
+    let kind = match pass.canary.target.kind {
+        TargetKind::Deployment => "deployment",
+        TargetKind::DaemonSet => "daemonset",
+        TargetKind::Service | TargetKind::Knative => "service",
+    };
+    Notice::warning(
+        Reason::NotReady,
+        format!("canary {kind} {} not ready: {why}", pass.target_name()),
+    )
+}
+
+/// The first check of a run is not paced: it happens as soon as the canary is ready.
+fn is_first(pass: &Pass<'_>) -> bool {
+    let status = &pass.seen.status;
+    status.stage == Stage::Progressing && status.iterations == 0 && status.failed_checks == 0
+}
+
+/// A check is due.
+fn check(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
+    let (status, analysis) = (&pass.seen.status, &pass.canary.analysis);
+    draft.wake_in(analysis.interval);
+    if let Some(hook) = rollback_called(pass, &mut draft)? {
+        draft.asked();
+        return Ok(fail::fail(pass, draft, &Cause::Manual(hook)));
+    }
+    if status.failed_checks >= analysis.threshold.get() {
+        return Ok(fail::fail(pass, draft, &Cause::Threshold));
+    }
+    draft.asked();
+    // The first traffic of a run. A run that waits for promotion has had it, whatever its counter says.
+    let halts = if status.iterations == 0 && status.stage == Stage::Progressing {
+        draft.say(Notice::info(
+            Reason::AnalysisStarted,
+            format!("Starting canary analysis for {}", pass.target_name()),
+        ));
+        if status.failed_checks == 0 {
+            explain_strategy(pass, &mut draft);
+        }
+        pre_rollout(pass, &mut draft)?
+    } else {
+        measure(pass)?
+    };
+    if !halts.is_empty() {
+        for halt in halts {
+            draft.say(halt);
+        }
+        draft.status.failed_checks = status.failed_checks.saturating_add(1);
+        return Ok(draft.finish());
+    }
+    advance(pass, draft)
+}
+
+/// The name of the first rollback hook that says so. The others are said not to.
+pub(super) fn rollback_called<'a>(
+    pass: &Pass<'a>,
+    draft: &mut Draft<'_>,
+) -> Result<Option<&'a Hook>, Vec<Question>> {
+    for (index, hook) in pass.canary.analysis.hooks_of(HookKind::Rollback) {
+        match pass.answer(index, pass.seen.status.stage)? {
+            Ok(()) => return Ok(Some(hook)),
+            Err(_) => draft.say(Notice::info(
+                Reason::HookFailed,
+                format!("Rollback hook {} not signaling a rollback", hook.name),
+            )),
+        }
+    }
+    Ok(None)
+}
+
+fn explain_strategy(pass: &Pass<'_>, draft: &mut Draft<'_>) {
+    let texts: &[&str] = match &pass.canary.analysis.strategy {
+        Strategy::BlueGreen { .. } => &[],
+        Strategy::AbTest { .. } => &["A/B testing is not supported when using the kubernetes provider"],
+        Strategy::Progressive { .. } => &[
+            "Progressive traffic is not supported when using the kubernetes provider",
+            "Setting canaryAnalysis.iterations: 10",
+        ],
+    };
+    for text in texts {
+        draft.say(Notice::warning(Reason::AnalysisStarted, *text));
+    }
+}
+
+/// Iterations of the run on provider kubernetes.
+fn iterations(strategy: &Strategy) -> u32 {
+    match strategy {
+        Strategy::BlueGreen { iterations, .. } | Strategy::AbTest { iterations } => iterations.get(),
+        Strategy::Progressive { .. } => WITHOUT_ROUTER,
+    }
+}
+
+fn pre_rollout(pass: &Pass<'_>, draft: &mut Draft<'_>) -> Result<Vec<Notice>, Vec<Question>> {
+    let gates = pass.gates(HookKind::PreRollout, Stage::Progressing)?;
+    for hook in gates.passed {
+        draft.say(Notice::info(
+            Reason::HookPassed,
+            format!("Pre-rollout check {} passed", hook.name),
+        ));
+    }
+    Ok(gates
+        .refused
+        .into_iter()
+        .map(|(hook, why)| halted(pass, "pre-rollout", hook, why))
+        .collect())
+}
+
+/// Rollout hooks one after another, then every check at once. All that fail are told; together they are one failed
+/// check.
+fn measure(pass: &Pass<'_>) -> Result<Vec<Notice>, Vec<Question>> {
+    let gates = pass.gates(HookKind::Rollout, Stage::Progressing)?;
+    if let Some((hook, why)) = gates.refused {
+        return Ok(vec![halted(pass, "external", hook, why)]);
+    }
+    let checks = &pass.canary.analysis.checks;
+    let question = |check: usize| Question::Check { check };
+    let open: Vec<_> = (0..checks.len())
+        .map(question)
+        .filter(|question| !pass.heard.contains_key(question))
+        .collect();
+    if !open.is_empty() {
+        return Err(open);
+    }
+    let mut halts = Vec::new();
+    for (index, check) in checks.iter().enumerate() {
+        let verdict = pass
+            .heard
+            .get(&question(index))
+            .map(|answer| judge(pass.canary, check, answer));
+        match verdict {
+            Some(Verdict::Halted(notice)) => halts.push(notice),
+            Some(Verdict::Passed(_)) | None => {}
+        }
+    }
+    Ok(halts)
+}
+
+fn halted(pass: &Pass<'_>, what: &str, hook: &Hook, why: &str) -> Notice {
+    Notice::warning(
+        Reason::Halted,
+        format!(
+            "Halt {} advancement {what} check {} failed {why}",
+            pass.canary.id, hook.name
+        ),
+    )
+}
+
+/// The check passed. Up to N it counts an iteration; at N and once more after it the promotion gate is asked, so
+/// that checks run N+1 times (Q-44, kept).
+fn advance(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
+    let total = iterations(&pass.canary.analysis.strategy);
+    let done = pass.seen.status.iterations;
+    if done < total {
+        draft.status.iterations = done + 1;
+        draft.say(Notice::info(
+            Reason::Advanced,
+            format!("Advance {} canary iteration {}/{total}", pass.canary.id, done + 1),
+        ));
+        return Ok(draft.finish());
+    }
+    let gates = pass.gates(HookKind::ConfirmPromotion, Stage::Progressing)?;
+    for hook in gates.passed {
+        draft.say(Notice::info(
+            Reason::HookPassed,
+            format!("Confirm-promotion check {} passed", hook.name),
+        ));
+    }
+    if let Some((hook, _)) = gates.refused {
+        if pass.seen.status.stage != Stage::WaitingPromotion {
+            draft.enter(Stage::WaitingPromotion);
+            draft.say(stand::closed(
+                format!(
+                    "Halt {} advancement waiting for promotion approval {}",
+                    pass.canary.id, hook.name
+                ),
+                (!hook.mute_alert).then_some("Canary promotion is waiting for approval."),
+            ));
+        }
+        // One iteration back: checks go on while the gate is closed, and can still roll back.
+        draft.status.iterations = total - 1;
+        return Ok(draft.finish());
+    }
+    if done == total {
+        draft.status.iterations = total.saturating_add(1);
+        return Ok(draft.finish());
+    }
+    Ok(promote::begin(pass, draft))
+}
