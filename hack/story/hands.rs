@@ -36,18 +36,30 @@ impl Hands {
     pub(crate) async fn find(kubeconfig: &std::path::Path) -> Result<Self, String> {
         let missing = std::env::var_os("VERDIGRIS_NO_KUBECTL").is_some();
         if let Some(program) = super::process::which("kubectl").filter(|_| !missing) {
-            return Ok(Self::Kubectl { program, kubeconfig: kubeconfig.to_owned() });
+            return Ok(Self::Kubectl {
+                program,
+                kubeconfig: kubeconfig.to_owned(),
+            });
         }
-        println!("No kubectl of 1.28 or newer: the steps go through the library, without kubectl's own words.");
+        println!(
+            "No kubectl of 1.28 or newer: the steps go through the library, without kubectl's own words."
+        );
         let file = Kubeconfig::read_from(kubeconfig).map_err(|error| error.to_string())?;
         let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
             .await
             .map_err(|error| error.to_string())?;
-        Ok(Self::Library(Client::try_from(config).map_err(|error| error.to_string())?))
+        Ok(Self::Library(
+            Client::try_from(config).map_err(|error| error.to_string())?,
+        ))
     }
 
     /// Runs kubectl with arguments and standard input, without showing it.
-    async fn kubectl(program: &PathBuf, kubeconfig: &PathBuf, arguments: &[&str], input: &str) -> Result<Reply, String> {
+    async fn kubectl(
+        program: &PathBuf,
+        kubeconfig: &PathBuf,
+        arguments: &[&str],
+        input: &str,
+    ) -> Result<Reply, String> {
         let mut child = Command::new(program)
             .arg("--kubeconfig")
             .arg(kubeconfig)
@@ -62,11 +74,20 @@ impl Hands {
         if let Some(mut stdin) = child.stdin.take() {
             let _ = stdin.write_all(input.as_bytes()).await;
         }
-        let output = child.wait_with_output().await.map_err(|error| format!("kubectl: {error}"))?;
+        let output = child
+            .wait_with_output()
+            .await
+            .map_err(|error| format!("kubectl: {error}"))?;
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
-        let text = text.lines().filter(|line| !line.contains("version difference between client")).collect::<Vec<_>>();
-        Ok(Reply { ok: output.status.success(), text: text.join("\n").trim_end().to_owned() })
+        let text = text
+            .lines()
+            .filter(|line| !line.contains("version difference between client"))
+            .collect::<Vec<_>>();
+        Ok(Reply {
+            ok: output.status.success(),
+            text: text.join("\n").trim_end().to_owned(),
+        })
     }
 
     /// `kubectl apply -f -`.
@@ -78,7 +99,8 @@ impl Hands {
             Self::Library(client) => {
                 let mut text = Vec::new();
                 for document in manifest.split("\n---\n") {
-                    let object: DynamicObject = serde_saphyr::from_str(document).map_err(|error| error.to_string())?;
+                    let object: DynamicObject =
+                        serde_saphyr::from_str(document).map_err(|error| error.to_string())?;
                     let name = object.metadata.name.clone().unwrap_or_default();
                     let namespace = object.metadata.namespace.clone();
                     let api = api(client, &object, namespace.as_deref());
@@ -87,15 +109,22 @@ impl Hands {
                         Ok(_) => text.push(format!("{name} applied")),
                         Err(kube::Error::Api(status)) => {
                             let causes = status.details.iter().flat_map(|details| &details.causes);
-                            let said: Vec<String> =
-                                causes.map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+                            let said: Vec<String> = causes
+                                .map(|cause| format!("{}: {}", cause.field, cause.message))
+                                .collect();
                             text.push(format!("{}\n{}", status.message, said.join("\n")));
-                            return Ok(Reply { ok: false, text: text.join("\n") });
+                            return Ok(Reply {
+                                ok: false,
+                                text: text.join("\n"),
+                            });
                         }
                         Err(error) => return Err(error.to_string()),
                     }
                 }
-                Ok(Reply { ok: true, text: text.join("\n") })
+                Ok(Reply {
+                    ok: true,
+                    text: text.join("\n"),
+                })
             }
         }
     }
@@ -105,12 +134,21 @@ impl Hands {
         match self {
             Self::Kubectl { program, kubeconfig } => {
                 let what = format!("{}/{name}", kind.typed());
-                Self::kubectl(program, kubeconfig, &["-n", "test", "get", &what, "-o", "yaml"], "").await
+                Self::kubectl(
+                    program,
+                    kubeconfig,
+                    &["-n", "test", "get", &what, "-o", "yaml"],
+                    "",
+                )
+                .await
             }
             Self::Library(_) => {
                 let object = self.get(kind, name).await?;
                 let text = serde_saphyr::to_string(&object).map_err(|error| error.to_string())?;
-                Ok(Reply { ok: object.is_some(), text })
+                Ok(Reply {
+                    ok: object.is_some(),
+                    text,
+                })
             }
         }
     }
@@ -119,8 +157,17 @@ impl Hands {
     pub(crate) async fn get(&self, kind: &Kind, name: &str) -> Result<Option<serde_json::Value>, String> {
         match self {
             Self::Kubectl { program, kubeconfig } => {
-                let arguments =
-                    ["-n", "test", "get", &kind.typed(), name, "-o", "json", "--ignore-not-found"].map(str::to_owned);
+                let arguments = [
+                    "-n",
+                    "test",
+                    "get",
+                    &kind.typed(),
+                    name,
+                    "-o",
+                    "json",
+                    "--ignore-not-found",
+                ]
+                .map(str::to_owned);
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 let reply = Self::kubectl(program, kubeconfig, &arguments, "").await?;
                 Ok(serde_json::from_str(&reply.text).ok())
@@ -128,7 +175,9 @@ impl Hands {
             Self::Library(client) => {
                 let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "test", &kind.resource());
                 let found = api.get_opt(name).await.map_err(|error| error.to_string())?;
-                found.map(|object| serde_json::to_value(object).map_err(|error| error.to_string())).transpose()
+                found
+                    .map(|object| serde_json::to_value(object).map_err(|error| error.to_string()))
+                    .transpose()
             }
         }
     }
@@ -138,18 +187,29 @@ impl Hands {
         match self {
             Self::Kubectl { program, kubeconfig } => {
                 let container = format!("podinfod={image}");
-                let arguments = ["-n", "test", "set", "image", "deployment/podinfo", container.as_str()];
+                let arguments = [
+                    "-n",
+                    "test",
+                    "set",
+                    "image",
+                    "deployment/podinfo",
+                    container.as_str(),
+                ];
                 Self::kubectl(program, kubeconfig, &arguments, "").await
             }
             Self::Library(client) => {
-                let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "test", &DEPLOYMENT.resource());
+                let api: Api<DynamicObject> =
+                    Api::namespaced_with(client.clone(), "test", &DEPLOYMENT.resource());
                 let patch = serde_json::json!({"spec": {"template": {"spec": {"containers": [
                     {"name": "podinfod", "image": image}
                 ]}}}});
                 api.patch("podinfo", &PatchParams::default(), &Patch::Strategic(&patch))
                     .await
                     .map_err(|error| error.to_string())?;
-                Ok(Reply { ok: true, text: "deployment.apps/podinfo image updated".to_owned() })
+                Ok(Reply {
+                    ok: true,
+                    text: "deployment.apps/podinfo image updated".to_owned(),
+                })
             }
         }
     }
@@ -161,28 +221,52 @@ impl Hands {
                 let arguments = ["-n", "test", "get", "events", "-o", "json"];
                 let reply = Self::kubectl(program, kubeconfig, &arguments, "").await?;
                 let list: serde_json::Value = serde_json::from_str(&reply.text).unwrap_or_default();
-                list.get("items").and_then(serde_json::Value::as_array).cloned().unwrap_or_default()
+                list.get("items")
+                    .and_then(serde_json::Value::as_array)
+                    .cloned()
+                    .unwrap_or_default()
             }
             Self::Library(client) => {
-                let kind = Kind { group: "", version: "v1", kind: "Event", plural: "events" };
+                let kind = Kind {
+                    group: "",
+                    version: "v1",
+                    kind: "Event",
+                    plural: "events",
+                };
                 let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "test", &kind.resource());
-                let found = api.list(&Default::default()).await.map_err(|error| error.to_string())?;
-                found.items.iter().filter_map(|event| serde_json::to_value(event).ok()).collect()
+                let found = api
+                    .list(&Default::default())
+                    .await
+                    .map_err(|error| error.to_string())?;
+                found
+                    .items
+                    .iter()
+                    .filter_map(|event| serde_json::to_value(event).ok())
+                    .collect()
             }
         };
         let text = |event: &serde_json::Value, pointer: &str| {
-            event.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+            event
+                .pointer(pointer)
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
         };
         let mut events: Vec<_> = list
             .iter()
             .filter(|event| text(event, "/involvedObject/kind") == "Canary")
             .map(|event| {
-                let version = text(event, "/metadata/resourceVersion").parse::<u64>().unwrap_or_default();
+                let version = text(event, "/metadata/resourceVersion")
+                    .parse::<u64>()
+                    .unwrap_or_default();
                 (version, text(event, "/type"), text(event, "/message"))
             })
             .collect();
         events.sort();
-        Ok(events.into_iter().map(|(_, kind, message)| (kind, message)).collect())
+        Ok(events
+            .into_iter()
+            .map(|(_, kind, message)| (kind, message))
+            .collect())
     }
 }
 
@@ -194,14 +278,31 @@ pub(crate) struct Kind {
     plural: &'static str,
 }
 
-pub(crate) const CANARY: Kind =
-    Kind { group: "flagger.app", version: "v1beta1", kind: "Canary", plural: "canaries" };
-pub(crate) const DEPLOYMENT: Kind = Kind { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
-pub(crate) const SERVICE: Kind = Kind { group: "", version: "v1", kind: "Service", plural: "services" };
+pub(crate) const CANARY: Kind = Kind {
+    group: "flagger.app",
+    version: "v1beta1",
+    kind: "Canary",
+    plural: "canaries",
+};
+pub(crate) const DEPLOYMENT: Kind = Kind {
+    group: "apps",
+    version: "v1",
+    kind: "Deployment",
+    plural: "deployments",
+};
+pub(crate) const SERVICE: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Service",
+    plural: "services",
+};
 
 impl Kind {
     fn resource(&self) -> ApiResource {
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(self.group, self.version, self.kind), self.plural)
+        ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk(self.group, self.version, self.kind),
+            self.plural,
+        )
     }
 
     /// As kubectl takes it: `canaries.v1beta1.flagger.app`.
@@ -216,7 +317,10 @@ impl Kind {
 
 fn api(client: &Client, object: &DynamicObject, namespace: Option<&str>) -> Api<DynamicObject> {
     let types = object.types.clone().unwrap_or_default();
-    let (group, version) = types.api_version.split_once('/').unwrap_or(("", types.api_version.as_str()));
+    let (group, version) = types
+        .api_version
+        .split_once('/')
+        .unwrap_or(("", types.api_version.as_str()));
     let kind = types.kind.as_str();
     let plural = match kind {
         "Canary" => "canaries".to_owned(),

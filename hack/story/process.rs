@@ -33,11 +33,19 @@ impl Stage {
             .await
             .map_err(|error| format!("the embedded cluster did not start: {error}"))?;
         let kubeconfig = folder.join("kubeconfig");
-        std::fs::write(&kubeconfig, cluster.kubeconfig()).map_err(|error| format!("{}: {error}", kubeconfig.display()))?;
+        std::fs::write(&kubeconfig, cluster.kubeconfig())
+            .map_err(|error| format!("{}: {error}", kubeconfig.display()))?;
         let gateway = cluster.gateway();
         let (loadtester, prometheus, webhook) = (free_port()?, free_port()?, free_port()?);
-        let mut stage =
-            Self { cluster, folder, children: Vec::new(), kubeconfig, gateway, loadtester, measured: true };
+        let mut stage = Self {
+            cluster,
+            folder,
+            children: Vec::new(),
+            kubeconfig,
+            gateway,
+            loadtester,
+            measured: true,
+        };
         println!("An embedded Kubernetes API is up; Services are reached through {gateway}.");
 
         stage.measured = stage.start_prometheus(prometheus)?;
@@ -47,8 +55,18 @@ impl Stage {
         let (kubeconfig, listen) = (stage.kubeconfig.display().to_string(), webhook.to_string());
         let (url, metrics) = (format!("https://{webhook}"), format!("http://{prometheus}"));
         let run = [
-            "run", "--kubeconfig", &kubeconfig, "--install", "--listen", &listen, "--webhook-url", &url,
-            "--metrics-server", &metrics, "--min-analysis-interval", "1s",
+            "run",
+            "--kubeconfig",
+            &kubeconfig,
+            "--install",
+            "--listen",
+            &listen,
+            "--webhook-url",
+            &url,
+            "--metrics-server",
+            &metrics,
+            "--min-analysis-interval",
+            "1s",
         ];
         stage.start("verdigris", verdigris, &run)?;
         Ok(stage)
@@ -80,7 +98,9 @@ impl Stage {
         let log = self.log(name);
         let open = || File::create(&log).map_err(|error| format!("{}: {error}", log.display()));
         let file = open()?;
-        let copy = file.try_clone().map_err(|error| format!("{}: {error}", log.display()))?;
+        let copy = file
+            .try_clone()
+            .map_err(|error| format!("{}: {error}", log.display()))?;
         let proxy = format!("http://{}", self.gateway);
         let child = Command::new(program)
             .args(arguments)
@@ -104,7 +124,10 @@ impl Stage {
     pub(crate) async fn first_death(&mut self) -> String {
         let waits = self.children.iter_mut().map(|(name, child)| {
             Box::pin(async move {
-                let end = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+                let end = child
+                    .wait()
+                    .await
+                    .map_or_else(|error| error.to_string(), |status| status.to_string());
                 format!("{name} ended: {end}")
             })
         });
@@ -128,11 +151,17 @@ impl Stage {
         if kept {
             println!("\nEverything keeps running. In another terminal:\n");
             println!("    export KUBECONFIG={}", self.kubeconfig.display());
-            println!("    export http_proxy=http://{}   # for curl http://podinfo.test:9898/", self.gateway);
+            println!(
+                "    export http_proxy=http://{}   # for curl http://podinfo.test:9898/",
+                self.gateway
+            );
             println!("    kubectl -n test get canary -w");
             println!("    kubectl -n test set image deployment/podinfo podinfod=podinfo:7.0.0");
             println!("    kubectl -n test describe canary podinfo");
-            println!("\nLogs are in {}. Ctrl-C ends it and cleans up.", self.folder.display());
+            println!(
+                "\nLogs are in {}. Ctrl-C ends it and cleans up.",
+                self.folder.display()
+            );
         } else {
             println!("To go on by hand on a cluster like this one: hack/playground --keep");
         }
@@ -154,7 +183,9 @@ impl Stage {
 /// A program on PATH.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }
 
 fn free_port() -> Result<SocketAddr, String> {

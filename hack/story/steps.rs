@@ -23,9 +23,15 @@ pub(crate) async fn play(stage: &Stage, slow: bool) -> Result<(), String> {
     title("An application with a Service, as it runs today");
     typed("kubectl apply -f app.yaml");
     expect(shown(hands.apply(APP).await?), "applied")?;
-    wait("two pods of podinfo:6.0.0", 30, || async { ready(&hands, "podinfo").await == Some(2) }).await?;
+    wait("two pods of podinfo:6.0.0", 30, || async {
+        ready(&hands, "podinfo").await == Some(2)
+    })
+    .await?;
     let traffic = Traffic::start(stage.gateway)?;
-    wait("traffic through Service podinfo", 15, || async { traffic.counts().0 > 10 }).await?;
+    wait("traffic through Service podinfo", 15, || async {
+        traffic.counts().0 > 10
+    })
+    .await?;
 
     if stage.measured {
         title("(a) The manifest of 2019, with the typo nobody noticed");
@@ -35,7 +41,13 @@ pub(crate) async fn play(stage: &Stage, slow: bool) -> Result<(), String> {
         if reply.ok {
             return Err("the broken manifest was accepted".to_owned());
         }
-        for word in ["spec.canaryAnalysis.metrics[0].query", "line", "column", "comma", "^"] {
+        for word in [
+            "spec.canaryAnalysis.metrics[0].query",
+            "line",
+            "column",
+            "comma",
+            "^",
+        ] {
             if !reply.text.contains(word) {
                 return Err(format!("the refusal does not say {word:?}"));
             }
@@ -50,21 +62,38 @@ pub(crate) async fn play(stage: &Stage, slow: bool) -> Result<(), String> {
     title("(c) Stored as v1beta1, defaulted");
     typed("kubectl -n test get canaries.v1beta1.flagger.app/podinfo -o yaml");
     let reply = hands.get_yaml(&CANARY, "podinfo").await?;
-    let spec: Vec<&str> = reply.text.lines().skip_while(|line| !line.starts_with("spec:")).collect();
+    let spec: Vec<&str> = reply
+        .text
+        .lines()
+        .skip_while(|line| !line.starts_with("spec:"))
+        .collect();
     println!("{}", indent(&spec.join("\n")));
     let object = canary(&hands).await?;
-    if object.pointer("/spec/analysis/interval").is_none() || object.pointer("/spec/canaryAnalysis").is_some() {
+    if object.pointer("/spec/analysis/interval").is_none() || object.pointer("/spec/canaryAnalysis").is_some()
+    {
         return Err("the object was not converted to v1beta1".to_owned());
     }
 
     title("(d) Bootstrap: a primary takes over while traffic flows");
     phase(&hands, "Initialized", 60).await?;
     for name in ["podinfo", "podinfo-primary", "podinfo-canary"] {
-        let service = hands.get(&SERVICE, name).await?.ok_or_else(|| format!("Service {name} is missing"))?;
-        println!("    service/{name:<16} selects {}", service.pointer("/spec/selector").unwrap_or(&Value::Null));
+        let service = hands
+            .get(&SERVICE, name)
+            .await?
+            .ok_or_else(|| format!("Service {name} is missing"))?;
+        println!(
+            "    service/{name:<16} selects {}",
+            service.pointer("/spec/selector").unwrap_or(&Value::Null)
+        );
     }
-    let replicas = (ready(&hands, "podinfo-primary").await, ready(&hands, "podinfo").await);
-    println!("    deployment/podinfo-primary has {} ready pods, deployment/podinfo is parked", replicas.0.unwrap_or(0));
+    let replicas = (
+        ready(&hands, "podinfo-primary").await,
+        ready(&hands, "podinfo").await,
+    );
+    println!(
+        "    deployment/podinfo-primary has {} ready pods, deployment/podinfo is parked",
+        replicas.0.unwrap_or(0)
+    );
     if replicas.0 != Some(2) {
         return Err("the primary has not two ready pods".to_owned());
     }
@@ -75,15 +104,31 @@ pub(crate) async fn play(stage: &Stage, slow: bool) -> Result<(), String> {
     phase(&hands, "Succeeded", 20 + 12 * pace).await?;
     image(&hands, "podinfo-primary", "podinfo:6.1.0").await?;
     unharmed(&traffic)?;
-    events(&hands, &["Pre-rollout check conformance passed", "iteration 5/5", "Promotion completed!"]).await?;
+    events(
+        &hands,
+        &[
+            "Pre-rollout check conformance passed",
+            "iteration 5/5",
+            "Promotion completed!",
+        ],
+    )
+    .await?;
 
     title("(f) A version that answers with errors");
     release(&hands, "podinfo:6.2.0-errors50").await?;
     phase(&hands, "Failed", 20 + 12 * pace).await?;
     image(&hands, "podinfo-primary", "podinfo:6.1.0").await?;
     unharmed(&traffic)?;
-    let halt = if stage.measured { "advancement 5xx percentage" } else { "advancement external check" };
-    events(&hands, &[halt, "failed checks threshold reached 2", "Canary failed!"]).await?;
+    let halt = if stage.measured {
+        "advancement 5xx percentage"
+    } else {
+        "advancement external check"
+    };
+    events(
+        &hands,
+        &[halt, "failed checks threshold reached 2", "Canary failed!"],
+    )
+    .await?;
 
     title("(g) A version that never becomes ready");
     release(&hands, "podinfo:never-ready").await?;
@@ -93,7 +138,9 @@ pub(crate) async fn play(stage: &Stage, slow: bool) -> Result<(), String> {
     events(&hands, &["not ready"]).await?;
 
     let (answered, failed) = traffic.counts();
-    println!("\nTraffic through Service podinfo during all of it: {answered} requests answered, {failed} failed.");
+    println!(
+        "\nTraffic through Service podinfo during all of it: {answered} requests answered, {failed} failed."
+    );
     Ok(())
 }
 
@@ -125,7 +172,10 @@ fn typed(text: &str) {
 }
 
 fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn shown(reply: super::hands::Reply) -> super::hands::Reply {
@@ -134,7 +184,11 @@ fn shown(reply: super::hands::Reply) -> super::hands::Reply {
 }
 
 fn expect(reply: super::hands::Reply, what: &str) -> Result<(), String> {
-    if reply.ok { Ok(()) } else { Err(format!("expected: {what}; it was refused")) }
+    if reply.ok {
+        Ok(())
+    } else {
+        Err(format!("expected: {what}; it was refused"))
+    }
 }
 
 /// Applies until the webhooks are registered: before that, the kind is unknown or nobody judges.
@@ -142,9 +196,15 @@ async fn until_answered(hands: &Hands, manifest: &str) -> Result<super::hands::R
     let began = Instant::now();
     loop {
         let reply = hands.apply(manifest).await?;
-        let early = ["no matches for kind", "failed calling webhook", "NotFound", "not found", "conversion webhook"]
-            .iter()
-            .any(|word| reply.text.contains(word));
+        let early = [
+            "no matches for kind",
+            "failed calling webhook",
+            "NotFound",
+            "not found",
+            "conversion webhook",
+        ]
+        .iter()
+        .any(|word| reply.text.contains(word));
         if reply.ok || !early {
             return Ok(reply);
         }
@@ -155,7 +215,11 @@ async fn until_answered(hands: &Hands, manifest: &str) -> Result<super::hands::R
     }
 }
 
-async fn wait<F: Future<Output = bool>>(what: &str, seconds: u64, check: impl Fn() -> F) -> Result<(), String> {
+async fn wait<F: Future<Output = bool>>(
+    what: &str,
+    seconds: u64,
+    check: impl Fn() -> F,
+) -> Result<(), String> {
     let began = Instant::now();
     while !check().await {
         if began.elapsed() > Duration::from_secs(seconds) {
@@ -168,7 +232,10 @@ async fn wait<F: Future<Output = bool>>(what: &str, seconds: u64, check: impl Fn
 }
 
 async fn canary(hands: &Hands) -> Result<Value, String> {
-    hands.get(&CANARY, "podinfo").await?.ok_or_else(|| "the Canary is gone".to_owned())
+    hands
+        .get(&CANARY, "podinfo")
+        .await?
+        .ok_or_else(|| "the Canary is gone".to_owned())
 }
 
 /// Waits for a phase and prints every change on the way.
@@ -177,11 +244,20 @@ async fn phase(hands: &Hands, wanted: &str, seconds: u64) -> Result<(), String> 
     let mut before = String::new();
     loop {
         let status = canary(hands).await?.get("status").cloned().unwrap_or_default();
-        let text = |key: &str| status.get(key).map(|value| value.to_string().replace('"', "")).unwrap_or_default();
+        let text = |key: &str| {
+            status
+                .get(key)
+                .map(|value| value.to_string().replace('"', ""))
+                .unwrap_or_default()
+        };
         let now = text("phase");
         let line = match now.as_str() {
             "Progressing" => {
-                format!("Progressing, iteration {}, failed checks {}", text("iterations"), text("failedChecks"))
+                format!(
+                    "Progressing, iteration {}, failed checks {}",
+                    text("iterations"),
+                    text("failedChecks")
+                )
             }
             other => other.to_owned(),
         };
@@ -201,7 +277,9 @@ async fn phase(hands: &Hands, wanted: &str, seconds: u64) -> Result<(), String> 
 
 /// Sets an image and waits until the new revision is seen, so that an old phase is not taken for the new one.
 async fn release(hands: &Hands, image: &str) -> Result<(), String> {
-    typed(&format!("kubectl -n test set image deployment/podinfo podinfod={image}"));
+    typed(&format!(
+        "kubectl -n test set image deployment/podinfo podinfod={image}"
+    ));
     expect(shown(hands.set_image(image).await?), "a new image")?;
     phase(hands, "Progressing", 15).await
 }
@@ -213,15 +291,26 @@ async fn ready(hands: &Hands, deployment: &str) -> Option<i64> {
 
 async fn image(hands: &Hands, deployment: &str, wanted: &str) -> Result<(), String> {
     let object = hands.get(&DEPLOYMENT, deployment).await?.unwrap_or_default();
-    let runs = object.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).unwrap_or_default();
+    let runs = object
+        .pointer("/spec/template/spec/containers/0/image")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     println!("    deployment/{deployment} runs {runs}");
-    if runs == wanted { Ok(()) } else { Err(format!("deployment/{deployment} runs {runs}, expected {wanted}")) }
+    if runs == wanted {
+        Ok(())
+    } else {
+        Err(format!("deployment/{deployment} runs {runs}, expected {wanted}"))
+    }
 }
 
 fn unharmed(traffic: &Traffic) -> Result<(), String> {
     let (answered, failed) = traffic.counts();
     println!("    traffic through Service podinfo so far: {answered} answered, {failed} failed");
-    if failed == 0 { Ok(()) } else { Err(format!("{failed} requests failed: {}", traffic.last_failure())) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(format!("{failed} requests failed: {}", traffic.last_failure()))
+    }
 }
 
 /// Prints the Canary's latest events and checks that some were said.

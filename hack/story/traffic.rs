@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Asks `http://podinfo.test:9898/` twenty times a second, each on a connection of its own.
@@ -56,12 +56,19 @@ impl Traffic {
 
     /// Requests answered and failed so far.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.counts.answered.load(Ordering::Relaxed), self.counts.failed.load(Ordering::Relaxed))
+        (
+            self.counts.answered.load(Ordering::Relaxed),
+            self.counts.failed.load(Ordering::Relaxed),
+        )
     }
 
     /// What the last failure was.
     pub(crate) fn last_failure(&self) -> String {
-        self.counts.last.lock().map(|last| last.clone()).unwrap_or_default()
+        self.counts
+            .last
+            .lock()
+            .map(|last| last.clone())
+            .unwrap_or_default()
     }
 }
 

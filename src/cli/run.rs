@@ -70,7 +70,7 @@ pub struct RunArgs {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map_err(|error| format!("{error}; write a duration such as 10s or 1m"))
+    duration::go_positive(text).ok_or_else(|| format!("{text:?} is not a duration; write 10s or 1m"))
 }
 
 /// Runs until a signal.
@@ -130,6 +130,9 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
             settings: Settings {
                 provider,
                 min_interval: args.min_analysis_interval,
+                provider_is_certain: false,
+                refuse_loopback: in_cluster,
+                unknown_fields: false,
             },
             rendering: workload::Options {
                 selector_labels: args

@@ -11,9 +11,10 @@ use crate::cluster::Kind;
 use crate::hook;
 use crate::metric::{Missing, builtin, prometheus};
 use crate::model::canary::{Canary, Check, Hook, Source};
-use crate::model::status::{Stage, checksum};
+use crate::model::status::Stage;
 use crate::model::template::{self, Context as Variables};
 use crate::net::outbound::Outgoing;
+use crate::rollout::checksum;
 use crate::rollout::observed::Observed;
 use crate::rollout::question::{Answer, Question};
 

@@ -9,7 +9,8 @@ use crate::hook;
 use crate::model::canary::{Canary, HookKind};
 use crate::model::notice::{Notice, Reason, Severity};
 use crate::model::revision;
-use crate::model::status::{Stage, Status, checksum, seconds};
+use crate::model::status::{Stage, Status, seconds};
+use crate::rollout::checksum;
 use crate::rollout::plan::Announcement;
 use crate::rollout::question::Answer;
 

@@ -283,15 +283,6 @@ pub fn write(status: &Status) -> Value {
     })
 }
 
-/// Names a run in hook payloads (`checksum`): equal during one run, different for the next (Flagger §1.10).
-pub fn checksum(status: &Status) -> String {
-    let hash = super::revision::hash(&json!([status.tracked_configs, status.last_applied]));
-    hash.chars()
-        .skip(super::revision::VERSION.len())
-        .take(10)
-        .collect()
-}
-
 /// `metav1.Time`: whole seconds, UTC.
 pub fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

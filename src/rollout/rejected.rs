@@ -3,39 +3,20 @@
 use jiff::Timestamp;
 
 use crate::model::notice::Reason;
-use crate::model::status::{Condition, Status};
+use crate::model::status::Status;
 
-/// The condition that says why nothing moves (Kubernetes convention: `Stalled` is True while it is so).
-pub const STALLED: &str = "Stalled";
+use super::condition;
 
 /// The status of a Canary whose spec is invalid, and whether that is news.
 ///
 /// Phase and counters stay: an analysis that runs is neither advanced nor rolled back by a bad edit.
 pub fn rejected(stored: &Status, generation: i64, message: &str, now: Timestamp) -> (Status, bool) {
     let mut status = stored.clone();
-    let reason = Reason::InvalidSpec.as_str();
-    let known = stored
-        .conditions
-        .iter()
-        .find(|condition| condition.kind == STALLED);
-    if known.is_some_and(|known| known.status == "True" && known.reason == reason && known.message == message)
-    {
-        return (status, false);
+    let news = condition::stall(&mut status, Reason::InvalidSpec.as_str(), message, now);
+    if news {
+        status.observed_generation = generation;
     }
-    let last_transition = known
-        .filter(|known| known.status == "True")
-        .map_or(now, |known| known.last_transition);
-    status.conditions.retain(|condition| condition.kind != STALLED);
-    status.conditions.push(Condition {
-        kind: STALLED.to_owned(),
-        status: "True".to_owned(),
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        last_transition,
-        last_update: now,
-    });
-    status.observed_generation = generation;
-    (status, true)
+    (status, news)
 }
 
 #[cfg(test)]

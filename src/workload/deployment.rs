@@ -46,10 +46,7 @@ pub fn primary(
     let mut labels = filtered(source.pointer("/metadata/labels"), options);
     labels.insert(label.key.clone(), Value::String(label.primary()));
     let mut annotations = filtered(source.pointer("/metadata/annotations"), options);
-    annotations.insert(
-        REVISION_ANNOTATION.to_owned(),
-        Value::String(revision.template.clone()),
-    );
+    annotations.insert(REVISION_ANNOTATION.to_owned(), Value::String(revision.identity()));
     if let Some(kept) = live
         .and_then(|live| live.pointer("/metadata/annotations"))
         .and_then(Value::as_object)
