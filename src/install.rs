@@ -26,6 +26,7 @@ use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+use url::Url;
 
 use crate::api::crd;
 use crate::cluster::ClusterError;
@@ -60,7 +61,11 @@ impl Endpoint {
     fn client_config(&self, path: &str, ca_pem: Option<&str>) -> Value {
         let mut config = match self {
             Endpoint::Url(url) => json!({ "url": format!("{}{path}", url.trim_end_matches('/')) }),
-            Endpoint::Service { namespace, name, port } => {
+            Endpoint::Service {
+                namespace,
+                name,
+                port,
+            } => {
                 json!({ "service": { "namespace": namespace, "name": name, "port": port, "path": path } })
             }
         };
@@ -79,7 +84,11 @@ impl Endpoint {
                 service: None,
                 url: Some(format!("{}/convert", url.trim_end_matches('/'))),
             },
-            Endpoint::Service { namespace, name, port } => WebhookClientConfig {
+            Endpoint::Service {
+                namespace,
+                name,
+                port,
+            } => WebhookClientConfig {
                 ca_bundle,
                 service: Some(ServiceReference {
                     namespace: namespace.clone(),
@@ -102,6 +111,24 @@ pub struct Registration {
     pub ca_pem: String,
 }
 
+impl Registration {
+    /// By URL when there is one (a process outside the cluster), else by Service, port 443.
+    pub fn new(url: Option<Url>, namespace: &str, service: &str, ca_pem: &str) -> Self {
+        let endpoint = match url {
+            Some(url) => Endpoint::Url(url.into()),
+            None => Endpoint::Service {
+                namespace: namespace.to_owned(),
+                name: service.to_owned(),
+                port: 443,
+            },
+        };
+        Self {
+            endpoint,
+            ca_pem: ca_pem.to_owned(),
+        }
+    }
+}
+
 /// Why an installation or its removal failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
@@ -109,7 +136,9 @@ pub enum InstallError {
     #[error("{0}")]
     Cluster(#[from] ClusterError),
     /// The CRD was accepted and is not served.
-    #[error("CustomResourceDefinition {name}: not established within {seconds} s; its conditions say: {conditions}")]
+    #[error(
+        "CustomResourceDefinition {name}: not established within {seconds} s; its conditions say: {conditions}"
+    )]
     NotEstablished {
         /// Which.
         name: String,
@@ -130,7 +159,9 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, InstallError> 
         Some(path) => {
             let unreadable = |error: &dyn std::fmt::Display| {
                 let path = path.display();
-                InstallError::Kubeconfig(format!("--kubeconfig {path}: {error}; give the path of a readable kubeconfig"))
+                InstallError::Kubeconfig(format!(
+                    "--kubeconfig {path}: {error}; give the path of a readable kubeconfig"
+                ))
             };
             let file = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
             kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
@@ -167,10 +198,12 @@ pub async fn install(client: &Client, registration: &Registration) -> Result<(),
 pub async fn uninstall(client: &Client) -> Result<(), InstallError> {
     for kind in [MUTATING, VALIDATING] {
         let api = kind.api(client);
-        retried(&kind, NAME, async || match api.delete(NAME, &DeleteParams::default()).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(error),
+        retried(&kind, NAME, async || {
+            match api.delete(NAME, &DeleteParams::default()).await {
+                Ok(_) => Ok(()),
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+                Err(error) => Err(error),
+            }
         })
         .await?;
     }
@@ -186,7 +219,8 @@ pub async fn uninstall(client: &Client) -> Result<(), InstallError> {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        api.patch("canaries.flagger.app", &parameters, &Patch::<Value>::Merge(patch)).await?;
+        api.patch("canaries.flagger.app", &parameters, &Patch::<Value>::Merge(patch))
+            .await?;
         Ok(())
     })
     .await?;
@@ -285,16 +319,26 @@ const VALIDATING: Target = Target {
 impl Target {
     fn api(&self, client: &Client) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk(self.group, "v1", self.kind);
-        Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, self.plural))
+        Api::all_with(
+            client.clone(),
+            &ApiResource::from_gvk_with_plural(&kind, self.plural),
+        )
     }
 }
 
 /// Server-side apply, by force: these objects are ours.
-async fn apply<T: serde::Serialize>(client: &Client, target: &Target, name: &str, object: &T) -> Result<(), InstallError> {
+async fn apply<T: serde::Serialize + std::fmt::Debug>(
+    client: &Client,
+    target: &Target,
+    name: &str,
+    object: &T,
+) -> Result<(), InstallError> {
     let api = target.api(client);
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     retried(target, name, async || {
-        api.patch(name, &parameters, &Patch::Apply(object)).await.map(|_| ())
+        api.patch(name, &parameters, &Patch::Apply(object))
+            .await
+            .map(|_| ())
     })
     .await
 }
@@ -304,9 +348,18 @@ async fn established(client: &Client, name: &str) -> Result<(), InstallError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let end = Instant::now() + PATIENCE;
     loop {
-        let found = api.get(name).await.map_err(|error| ClusterError::of(label(&CRD, name), error))?;
-        let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
-        if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
+        let found = api
+            .get(name)
+            .await
+            .map_err(|error| ClusterError::of(label(&CRD, name), error))?;
+        let conditions = found
+            .status
+            .and_then(|status| status.conditions)
+            .unwrap_or_default();
+        if conditions
+            .iter()
+            .any(|condition| condition.type_ == "Established" && condition.status == "True")
+        {
             return Ok(());
         }
         if Instant::now() >= end {
@@ -329,7 +382,11 @@ async fn established(client: &Client, name: &str) -> Result<(), InstallError> {
 
 /// Calls until it succeeds, is refused for good, or [`PATIENCE`] is over: the API server may be restarting, and
 /// somebody else may write the same object.
-async fn retried(target: &Target, name: &str, call: impl AsyncFn() -> kube::Result<()>) -> Result<(), InstallError> {
+async fn retried(
+    target: &Target,
+    name: &str,
+    call: impl AsyncFn() -> kube::Result<()>,
+) -> Result<(), InstallError> {
     let end = Instant::now() + PATIENCE;
     let mut pause = Duration::from_millis(100);
     loop {
@@ -421,7 +478,10 @@ mod tests {
         };
         for (_, configuration) in configurations(&endpoint, None) {
             for webhook in configuration["webhooks"].as_array().unwrap() {
-                let deletes = webhook["rules"][0]["operations"].as_array().unwrap().contains(&"DELETE".into());
+                let deletes = webhook["rules"][0]["operations"]
+                    .as_array()
+                    .unwrap()
+                    .contains(&"DELETE".into());
                 if deletes {
                     assert_eq!(webhook["failurePolicy"], "Ignore");
                 }

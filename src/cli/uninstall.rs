@@ -25,11 +25,15 @@ pub fn run(args: UninstallArgs) -> ExitCode {
     });
     match removed {
         Ok(()) => {
-            eprintln!("verdigris: webhook configurations removed, v1alpha3 no longer served; Canaries and CRDs stay");
+            eprintln!(
+                "verdigris: webhook configurations removed, v1alpha3 no longer served; Canaries and CRDs stay"
+            );
             ExitCode::SUCCESS
         }
         Err(InstallError::Kubeconfig(message)) => super::usage(&message),
-        Err(error @ (InstallError::Cluster(_) | InstallError::NotEstablished { .. })) => failed(&error.to_string()),
+        Err(error @ (InstallError::Cluster(_) | InstallError::NotEstablished { .. })) => {
+            failed(&error.to_string())
+        }
     }
 }
 

@@ -71,17 +71,25 @@ pub struct Farewell {
     pub drain: Duration,
 }
 
-impl Farewell {
+impl Default for Farewell {
     /// For a pod behind a Service: 10 s, then 15 s; fits in a grace period of 40 s.
-    pub const BEHIND_A_SERVICE: Farewell = Farewell {
-        lame_duck: Duration::from_secs(10),
-        drain: Duration::from_secs(15),
-    };
-    /// For a process that was registered by URL: nobody routes to it, so it only drains.
-    pub const BY_URL: Farewell = Farewell {
-        lame_duck: Duration::ZERO,
-        drain: Duration::from_secs(10),
-    };
+    fn default() -> Self {
+        Self {
+            lame_duck: Duration::from_secs(10),
+            drain: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Farewell {
+    /// For a process registered by URL: nobody routes to it any more once that registration is taken back, so it
+    /// stays only for calls that were already on their way.
+    pub fn from_a_laptop() -> Self {
+        Self {
+            lame_duck: Duration::from_millis(500),
+            drain: Duration::from_secs(10),
+        }
+    }
 }
 
 /// What the end looked like.

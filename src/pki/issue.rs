@@ -88,7 +88,11 @@ impl Authority {
     /// between them without guessing.
     pub fn generate(now: Timestamp, life: Duration) -> Result<Self, PkiError> {
         let validity = Validity::starting(now, life);
-        let mut params = params(Vec::new(), &format!("verdigris-ca-{}", now.as_second()), &validity)?;
+        let mut params = params(
+            Vec::new(),
+            &format!("verdigris-ca-{}", now.as_second()),
+            &validity,
+        )?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![
             KeyUsagePurpose::KeyCertSign,
@@ -189,8 +193,8 @@ fn params(names: Vec<String>, common: &str, validity: &Validity) -> Result<Certi
     let mut distinguished = DistinguishedName::new();
     distinguished.push(DnType::CommonName, common);
     params.distinguished_name = distinguished;
-    params.not_before = moment(validity.not_before)?;
-    params.not_after = moment(validity.not_after)?;
+    params.not_before = moment(validity.since)?;
+    params.not_after = moment(validity.until)?;
     Ok(params)
 }
 
@@ -264,7 +268,10 @@ mod tests {
 
     #[test]
     fn an_unspecified_address_stands_for_loopback() {
-        let names = Names::of_service("a", "b").and("0.0.0.0").and("127.0.0.1").and("");
+        let names = Names::of_service("a", "b")
+            .and("0.0.0.0")
+            .and("127.0.0.1")
+            .and("");
         assert_eq!(&names.as_slice()[5..], ["127.0.0.1", "::1"]);
     }
 }

@@ -18,10 +18,10 @@ pub const LOOK: Duration = Duration::from_mins(1);
 /// From when to when a certificate is valid (RFC 5280 §4.1.2.5), whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
-    /// `notBefore`.
-    pub not_before: Timestamp,
-    /// `notAfter`.
-    pub not_after: Timestamp,
+    /// `notBefore`, inclusive.
+    pub since: Timestamp,
+    /// `notAfter`, inclusive.
+    pub until: Timestamp,
 }
 
 impl Validity {
@@ -30,19 +30,19 @@ impl Validity {
         let now = now.as_second();
         let at = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
         Self {
-            not_before: at(now - BACKDATE.as_secs().cast_signed()),
-            not_after: at(now + life.as_secs().cast_signed()),
+            since: at(now - BACKDATE.as_secs().cast_signed()),
+            until: at(now + life.as_secs().cast_signed()),
         }
     }
 
     /// Valid at `now`.
     pub fn holds(&self, now: Timestamp) -> bool {
-        self.not_before <= now && now <= self.not_after
+        self.since <= now && now <= self.until
     }
 
     /// The moment at which two thirds of the life are over.
     pub fn renewal(&self) -> Timestamp {
-        let (from, to) = (self.not_before.as_second(), self.not_after.as_second());
+        let (from, to) = (self.since.as_second(), self.until.as_second());
         Timestamp::from_second(to - (to - from) / 3).unwrap_or(Timestamp::MAX)
     }
 
@@ -54,7 +54,7 @@ impl Validity {
     /// This validity, ending no later than `other`.
     #[must_use]
     pub fn within(mut self, other: &Validity) -> Self {
-        self.not_after = self.not_after.min(other.not_after);
+        self.until = self.until.min(other.until);
         self
     }
 }
@@ -98,11 +98,26 @@ mod tests {
         for (name, leaf, now, expected) in [
             ("no leaf yet", None, at(0), Step::SignLeaf),
             ("fresh", Some(&leaf), at(0), Step::Wait(leaf.renewal())),
-            ("just before renewal", Some(&leaf), at(111), Step::Wait(leaf.renewal())),
+            (
+                "just before renewal",
+                Some(&leaf),
+                at(111),
+                Step::Wait(leaf.renewal()),
+            ),
             ("a third left", Some(&leaf), at(112), Step::SignLeaf),
             ("expired while suspended", Some(&leaf), at(400), Step::SignLeaf),
-            ("authority near its end", Some(&leaf), at(300 * 24), Step::RenewAuthority),
-            ("clock jumped back before both", Some(&leaf), at(-2), Step::RenewAuthority),
+            (
+                "authority near its end",
+                Some(&leaf),
+                at(300 * 24),
+                Step::RenewAuthority,
+            ),
+            (
+                "clock jumped back before both",
+                Some(&leaf),
+                at(-2),
+                Step::RenewAuthority,
+            ),
         ] {
             assert_eq!(next(&authority, leaf, now), expected, "{name}");
         }
@@ -112,7 +127,7 @@ mod tests {
     fn a_leaf_never_outlives_its_authority() {
         let authority = Validity::starting(at(0), Duration::from_hours(2));
         let leaf = Validity::starting(at(0), LEAF_LIFE).within(&authority);
-        assert_eq!(leaf.not_after, authority.not_after);
+        assert_eq!(leaf.until, authority.until);
     }
 
     #[test]

@@ -57,7 +57,10 @@ impl IntoResponse for Refusal {
 
 /// 429: the API server's client tries again, up to ten times within its deadline, because of `Retry-After`.
 pub(super) fn shed() -> Response {
-    let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many reviews at once; retry in a second");
+    let refusal = Refusal::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too many reviews at once; retry in a second",
+    );
     let mut response = refusal.into_response();
     response
         .headers_mut()
@@ -192,7 +195,10 @@ fn bounded(warnings: Vec<String>) -> Vec<String> {
 
 /// Control characters and runs of white space become one space; the rest is cut at [`WARNING`] characters.
 fn one_line(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     let clean = clean.split_whitespace().collect::<Vec<_>>().join(" ");
     if clean.chars().count() <= WARNING {
         return clean;

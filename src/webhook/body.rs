@@ -41,7 +41,9 @@ pub(super) async fn read(
     limit: usize,
     within: Duration,
 ) -> Result<Bytes, Refusal> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let essence = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
     if let Some(found) = essence
         && !found.eq_ignore_ascii_case("application/json")

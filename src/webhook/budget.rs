@@ -23,7 +23,7 @@ pub struct Budgets {
 }
 
 /// A conversion from this size on counts against the large ones, bytes.
-pub const LARGE: u64 = 1 << 20;
+const LARGE: u64 = 1 << 20;
 /// How long a large conversion waits for its turn before it is shed.
 const QUEUE: Duration = Duration::from_secs(10);
 

@@ -112,8 +112,8 @@ pub(super) fn conversion(bytes: &[u8]) -> Result<Value, Refusal> {
 
 fn of_kind(bytes: &[u8], version: &str, kind: &str) -> Result<Value, Refusal> {
     let bad = |message: String| Refusal::new(StatusCode::BAD_REQUEST, message);
-    let review: Value =
-        serde_json::from_slice(bytes).map_err(|error| bad(format!("the body is not JSON: {error}; expected a {kind}")))?;
+    let review: Value = serde_json::from_slice(bytes)
+        .map_err(|error| bad(format!("the body is not JSON: {error}; expected a {kind}")))?;
     let (found_version, found_kind) = (&review["apiVersion"], &review["kind"]);
     if found_version != version || found_kind != kind {
         return Err(bad(format!(

@@ -9,6 +9,9 @@ use crate::model::{default, parse};
 
 use super::envelope::Envelope;
 
+/// The API group of everything reviewed.
+const GROUP: &str = "flagger.app";
+
 /// Which webhook was called. Both judge alike: mutation runs before the schema is checked, validation after (and
 /// not at all when the schema refuses), so a person gets all mistakes at once only if both say no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,10 +144,14 @@ impl Subject {
     /// By the pair of resource and kind: a request that names one and carries the other is not for us.
     fn of(envelope: &Envelope) -> Option<Self> {
         let (resource, kind) = (&envelope.resource, &envelope.kind);
-        if resource.group != api::GROUP || kind.group != api::GROUP || resource.version != kind.version {
+        if resource.group != GROUP || kind.group != GROUP || resource.version != kind.version {
             return None;
         }
-        match (resource.resource.as_str(), kind.kind.as_str(), kind.version.as_str()) {
+        match (
+            resource.resource.as_str(),
+            kind.kind.as_str(),
+            kind.version.as_str(),
+        ) {
             ("canaries", "Canary", "v1beta1" | "v1alpha3") => Some(Subject::Canary),
             ("metrictemplates", "MetricTemplate", "v1beta1") => Some(Subject::MetricTemplate),
             ("alertproviders", "AlertProvider", "v1beta1") => Some(Subject::AlertProvider),
@@ -158,7 +165,11 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings)
     if matches!(envelope.operation.as_str(), "DELETE" | "CONNECT") {
         return Verdict::allowed();
     }
-    if envelope.sub_resource.as_deref().is_some_and(|sub| !sub.is_empty()) {
+    if envelope
+        .sub_resource
+        .as_deref()
+        .is_some_and(|sub| !sub.is_empty())
+    {
         return Verdict::allowed();
     }
     let Some(subject) = Subject::of(envelope) else {
@@ -315,7 +326,10 @@ fn name(envelope: &Envelope, object: &Value) -> String {
     let said = envelope.name.as_deref().filter(|name| !name.is_empty());
     let written = || object["metadata"]["name"].as_str();
     let generated = || object["metadata"]["generateName"].as_str();
-    said.or_else(written).or_else(generated).unwrap_or_default().to_owned()
+    said.or_else(written)
+        .or_else(generated)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn unexpected(envelope: &Envelope) -> String {
@@ -323,6 +337,6 @@ fn unexpected(envelope: &Envelope) -> String {
     format!(
         "request.resource: {}.{}.{} with kind {}/{} {} is not reviewed here; expected canaries, metrictemplates or \
          alertproviders of {}; correct the rules of the webhook configuration",
-        resource.resource, resource.version, resource.group, kind.group, kind.version, kind.kind, api::GROUP
+        resource.resource, resource.version, resource.group, kind.group, kind.version, kind.kind, GROUP
     )
 }

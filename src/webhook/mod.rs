@@ -3,7 +3,10 @@
 //! Owns: HTTP of the webhooks, their budgets and deadlines. Promises: whatever can be decoded gets a review-shaped
 //! answer; whatever cannot gets a `Status` with a reason; a panic stays inside its request; a flood of admission
 //! reviews never starves conversion. Never redirects, never writes to the cluster, never logs an object.
-#![expect(clippy::disallowed_methods, reason = "shell: deadlines and durations run by the clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: deadlines and durations run by the clock"
+)]
 
 mod answer;
 mod body;
@@ -89,7 +92,11 @@ pub fn app(state: Arc<State>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .layer(CatchPanicLayer::custom(|_| {
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the webhook failed; its log has the reason").into_response()
+            Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the webhook failed; its log has the reason",
+            )
+            .into_response()
         }))
         .with_state(state)
 }
@@ -132,14 +139,31 @@ async fn mutate(
     admit(Hook::Mutate, &state, &uri, &headers, body).await
 }
 
-async fn admit(hook: Hook, state: &Arc<State>, uri: &Uri, headers: &HeaderMap, body: axum::body::Body) -> Response {
+async fn admit(
+    hook: Hook,
+    state: &Arc<State>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Response {
     let began = Instant::now();
-    let count = |verdict| state.metrics.review(hook.as_str(), verdict, began.elapsed().as_secs_f64());
+    let count = |verdict| {
+        state
+            .metrics
+            .review(hook.as_str(), verdict, began.elapsed().as_secs_f64())
+    };
     let Some(permit) = state.budgets.admission() else {
         count("shed");
         return answer::shed();
     };
-    let bytes = match body::read(headers, body, state.budgets.admission_body, state.budgets.admission_read).await {
+    let bytes = match body::read(
+        headers,
+        body,
+        state.budgets.admission_body,
+        state.budgets.admission_read,
+    )
+    .await
+    {
         Ok(bytes) => bytes,
         Err(refusal) => {
             count("unreadable");
@@ -174,7 +198,10 @@ async fn admit(hook: Hook, state: &Arc<State>, uri: &Uri, headers: &HeaderMap, b
         }
         Ok(Err(_)) => {
             count("panicked");
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "the review failed; the log of verdigris has the reason")
+            refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the review failed; the log of verdigris has the reason",
+            )
         }
         Err(_) => {
             count("late");
@@ -195,10 +222,15 @@ fn review(
         // Only ever set here, once.
         let _ = uid.set(found.to_owned());
     })?;
-    let verdict = catch_unwind(AssertUnwindSafe(|| judge::judge(hook, &envelope, settings))).unwrap_or_else(|panic| {
-        tracing::error!(uid = envelope.uid, reason = panic_text(&*panic), "review panicked");
-        Verdict::panicked()
-    });
+    let verdict =
+        catch_unwind(AssertUnwindSafe(|| judge::judge(hook, &envelope, settings))).unwrap_or_else(|panic| {
+            tracing::error!(
+                uid = envelope.uid,
+                reason = panic_text(&*panic),
+                "review panicked"
+            );
+            Verdict::panicked()
+        });
     Ok((envelope, verdict))
 }
 
@@ -229,7 +261,14 @@ async fn convert(
         state.metrics.conversion("unknown", "shed", 0);
         return answer::shed();
     };
-    let bytes = match body::read(&headers, body, state.budgets.conversion_body, state.budgets.conversion_read).await {
+    let bytes = match body::read(
+        &headers,
+        body,
+        state.budgets.conversion_body,
+        state.budgets.conversion_read,
+    )
+    .await
+    {
         Ok(bytes) => bytes,
         Err(refusal) => {
             state.metrics.conversion("unknown", "unreadable", 0);
@@ -260,11 +299,17 @@ async fn convert(
         }
         Ok(Err(_)) => {
             state.metrics.conversion("unknown", "panicked", 0);
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "the conversion failed; the log of verdigris has the reason")
+            refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the conversion failed; the log of verdigris has the reason",
+            )
         }
         Err(_) => {
             state.metrics.conversion("unknown", "late", 0);
-            refuse(StatusCode::GATEWAY_TIMEOUT, &format!("the conversion took longer than {allowed:?}; try again"))
+            refuse(
+                StatusCode::GATEWAY_TIMEOUT,
+                &format!("the conversion took longer than {allowed:?}; try again"),
+            )
         }
     }
 }
@@ -289,15 +334,24 @@ fn convert_all(bytes: &Bytes, uid: &OnceLock<String>) -> Result<Converted, Refus
     if let Some(found) = request["uid"].as_str() {
         let _ = uid.set(found.to_owned());
     }
-    let answer = catch_unwind(AssertUnwindSafe(|| crate::api::convert::review(&review))).unwrap_or_else(|panic| {
-        let uid = request["uid"].as_str().unwrap_or_default();
-        tracing::error!(uid, reason = panic_text(&*panic), "conversion panicked");
-        answer::conversion_failure(uid, "the conversion failed; the log of verdigris has the reason")
-    });
+    let answer =
+        catch_unwind(AssertUnwindSafe(|| crate::api::convert::review(&review))).unwrap_or_else(|panic| {
+            let uid = request["uid"].as_str().unwrap_or_default();
+            tracing::error!(uid, reason = panic_text(&*panic), "conversion panicked");
+            answer::conversion_failure(uid, "the conversion failed; the log of verdigris has the reason")
+        });
     let succeeded = answer.pointer("/response/result/status").and_then(Value::as_str) == Some("Success");
     if !succeeded {
-        let reason = answer.pointer("/response/result/message").and_then(Value::as_str).unwrap_or_default();
-        tracing::warn!(uid = request["uid"].as_str(), objects, reason, "conversion refused");
+        let reason = answer
+            .pointer("/response/result/message")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        tracing::warn!(
+            uid = request["uid"].as_str(),
+            objects,
+            reason,
+            "conversion refused"
+        );
     }
     Ok(Converted {
         to,

@@ -62,7 +62,11 @@ impl Readiness {
 impl fmt::Display for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in Latch::ALL {
-            let (mark, word) = if self.has(part) { ('+', "ok") } else { ('-', "not yet") };
+            let (mark, word) = if self.has(part) {
+                ('+', "ok")
+            } else {
+                ('-', "not yet")
+            };
             writeln!(f, "[{mark}]{} {word}", part.as_str())?;
         }
         Ok(())
