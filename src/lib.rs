@@ -9,6 +9,7 @@ pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod hook;
+pub mod install;
 pub mod loadtester;
 pub mod metric;
 pub mod model;

@@ -2,6 +2,7 @@
 
 pub mod loadtester;
 pub mod run;
+pub mod uninstall;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Serve the load tester: hooks that run commands, generate load and hold gates
     Loadtester(loadtester::LoadtesterArgs),
+    /// Take the webhooks out of the cluster; Canaries and CRDs stay
+    Uninstall(uninstall::UninstallArgs),
 }
 
 /// Runs a subcommand. Exit status: 0 done, 1 it failed, 2 it was asked wrongly.
@@ -30,6 +33,7 @@ pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(args) => run::run(args),
         Command::Loadtester(args) => loadtester::run(args),
+        Command::Uninstall(args) => uninstall::run(args),
     }
 }
 

@@ -1,1 +1,370 @@
-//! SHELL of admission and conversion.
+//! SHELL of admission and conversion: one router for `/validate`, `/mutate`, `/convert`, the probes and `/metrics`.
+//!
+//! Owns: HTTP of the webhooks, their budgets and deadlines. Promises: whatever can be decoded gets a review-shaped
+//! answer; whatever cannot gets a `Status` with a reason; a panic stays inside its request; a flood of admission
+//! reviews never starves conversion. Never redirects, never writes to the cluster, never logs an object.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: deadlines and durations run by the clock"
+)]
+
+mod answer;
+mod body;
+mod budget;
+mod envelope;
+mod judge;
+mod ready;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State as Extract;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Uri, header};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::model::parse::Settings;
+use crate::telemetry::Metrics;
+
+pub use budget::Budgets;
+pub use judge::Hook;
+pub use ready::{Latch, Readiness};
+
+use answer::Refusal;
+use envelope::Envelope;
+use judge::Verdict;
+
+/// What the handlers share.
+pub struct State {
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    budgets: Budgets,
+    readiness: Readiness,
+    stop: CancellationToken,
+}
+
+impl State {
+    /// With the usual budgets, nothing latched yet, and a `stop` token of its own.
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+        Self {
+            settings,
+            metrics,
+            budgets: Budgets::default(),
+            readiness: Readiness::default(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Other budgets than the usual.
+    #[must_use]
+    pub fn with_budgets(mut self, budgets: Budgets) -> Self {
+        self.budgets = budgets;
+        self
+    }
+
+    /// Readiness fails from the moment this token is cancelled; hand the same token to the listener.
+    #[must_use]
+    pub fn stopping_with(mut self, stop: CancellationToken) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// The parts readiness is made of; each is latched once true.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+}
+
+/// The router of the webhook port.
+pub fn app(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/validate", post(validate))
+        .route("/mutate", post(mutate))
+        .route("/convert", post(convert))
+        .route("/healthz", get(healthz))
+        .route("/livez", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .layer(CatchPanicLayer::custom(|_| {
+            Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the webhook failed; its log has the reason",
+            )
+            .into_response()
+        }))
+        .with_state(state)
+}
+
+async fn healthz(Extract(state): Extract<Arc<State>>) -> String {
+    format!("ok\n{}", state.readiness)
+}
+
+async fn readyz(Extract(state): Extract<Arc<State>>) -> Response {
+    let stopping = state.stop.is_cancelled();
+    let status = if state.readiness.is_ready() && !stopping {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let note = if stopping { "stopping\n" } else { "" };
+    (status, format!("{note}{}", state.readiness)).into_response()
+}
+
+async fn metrics(Extract(state): Extract<Arc<State>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], state.metrics.encode()).into_response()
+}
+
+async fn validate(
+    Extract(state): Extract<Arc<State>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Response {
+    admit(Hook::Validate, &state, &uri, &headers, body).await
+}
+
+async fn mutate(
+    Extract(state): Extract<Arc<State>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Response {
+    admit(Hook::Mutate, &state, &uri, &headers, body).await
+}
+
+async fn admit(
+    hook: Hook,
+    state: &Arc<State>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Response {
+    let began = Instant::now();
+    let count = |verdict| {
+        state
+            .metrics
+            .review(hook.as_str(), verdict, began.elapsed().as_secs_f64())
+    };
+    let Some(permit) = state.budgets.admission() else {
+        count("shed");
+        return answer::shed();
+    };
+    let bytes = match body::read(
+        headers,
+        body,
+        state.budgets.admission_body,
+        state.budgets.admission_read,
+    )
+    .await
+    {
+        Ok(bytes) => bytes,
+        Err(refusal) => {
+            count("unreadable");
+            return refusal.into_response();
+        }
+    };
+    let allowed = body::deadline(uri);
+    let uid: Arc<OnceLock<String>> = Arc::default();
+    let (settings, known) = (state.settings.clone(), Arc::clone(&uid));
+    // The permit travels with the work: work that outlives its deadline still counts against the budget.
+    let work = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        review(hook, &bytes, &settings, &known)
+    });
+    let refuse = |code, message: &str| match uid.get() {
+        Some(uid) => answer::admission(uid, Verdict::failed(code, message)),
+        None => Refusal::new(code, message).into_response(),
+    };
+    let left = allowed.saturating_sub(began.elapsed());
+    match tokio::time::timeout(left, work).await {
+        Ok(Ok(Ok((envelope, verdict)))) => {
+            count(verdict.word());
+            if !verdict.is_allowed() {
+                record(hook, &envelope, &verdict, began.elapsed());
+            }
+            answer::admission(&envelope.uid, verdict)
+        }
+        Ok(Ok(Err(refusal))) => {
+            count("unreadable");
+            tracing::warn!(hook = hook.as_str(), reason = %refusal, "review not readable");
+            refusal.into_response()
+        }
+        Ok(Err(_)) => {
+            count("panicked");
+            refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the review failed; the log of verdigris has the reason",
+            )
+        }
+        Err(_) => {
+            count("late");
+            let message = format!("the review took longer than {allowed:?}; nothing was decided, try again");
+            refuse(StatusCode::GATEWAY_TIMEOUT, &message)
+        }
+    }
+}
+
+/// Decodes and judges; a panic of the judge becomes a verdict.
+fn review(
+    hook: Hook,
+    bytes: &Bytes,
+    settings: &Settings,
+    uid: &OnceLock<String>,
+) -> Result<(Envelope, Verdict), Refusal> {
+    let envelope = Envelope::decode(bytes, |found| {
+        // Only ever set here, once.
+        let _ = uid.set(found.to_owned());
+    })?;
+    let verdict =
+        catch_unwind(AssertUnwindSafe(|| judge::judge(hook, &envelope, settings))).unwrap_or_else(|panic| {
+            tracing::error!(
+                uid = envelope.uid,
+                reason = panic_text(&*panic),
+                "review panicked"
+            );
+            Verdict::panicked()
+        });
+    Ok((envelope, verdict))
+}
+
+/// The one line of a denied review.
+fn record(hook: Hook, envelope: &Envelope, verdict: &Verdict, took: Duration) {
+    tracing::info!(
+        hook = hook.as_str(),
+        uid = envelope.uid,
+        operation = envelope.operation,
+        kind = envelope.kind.kind,
+        namespace = envelope.namespace,
+        name = envelope.name,
+        dry_run = envelope.dry_run,
+        codes = verdict.codes(),
+        milliseconds = took.as_millis() as u64,
+        "review denied"
+    );
+}
+
+async fn convert(
+    Extract(state): Extract<Arc<State>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Response {
+    let began = Instant::now();
+    let Some(permit) = state.budgets.conversion(body::length(&headers)).await else {
+        state.metrics.conversion("unknown", "shed", 0);
+        return answer::shed();
+    };
+    let bytes = match body::read(
+        &headers,
+        body,
+        state.budgets.conversion_body,
+        state.budgets.conversion_read,
+    )
+    .await
+    {
+        Ok(bytes) => bytes,
+        Err(refusal) => {
+            state.metrics.conversion("unknown", "unreadable", 0);
+            return refusal.into_response();
+        }
+    };
+    let allowed = body::deadline(&uri);
+    let uid: Arc<OnceLock<String>> = Arc::default();
+    let known = Arc::clone(&uid);
+    let work = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        convert_all(&bytes, &known)
+    });
+    let refuse = |code, message: &str| match uid.get() {
+        Some(uid) => answer::conversion_failed(uid, message),
+        None => Refusal::new(code, message).into_response(),
+    };
+    let left = allowed.saturating_sub(began.elapsed());
+    match tokio::time::timeout(left, work).await {
+        Ok(Ok(Ok(converted))) => {
+            let result = if converted.succeeded { "success" } else { "failure" };
+            state.metrics.conversion(converted.to, result, converted.objects);
+            answer::json(StatusCode::OK, converted.answer)
+        }
+        Ok(Ok(Err(refusal))) => {
+            state.metrics.conversion("unknown", "unreadable", 0);
+            refusal.into_response()
+        }
+        Ok(Err(_)) => {
+            state.metrics.conversion("unknown", "panicked", 0);
+            refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the conversion failed; the log of verdigris has the reason",
+            )
+        }
+        Err(_) => {
+            state.metrics.conversion("unknown", "late", 0);
+            refuse(
+                StatusCode::GATEWAY_TIMEOUT,
+                &format!("the conversion took longer than {allowed:?}; try again"),
+            )
+        }
+    }
+}
+
+/// An answered ConversionReview, serialised.
+struct Converted {
+    to: &'static str,
+    succeeded: bool,
+    objects: u64,
+    answer: Vec<u8>,
+}
+
+fn convert_all(bytes: &Bytes, uid: &OnceLock<String>) -> Result<Converted, Refusal> {
+    let review = envelope::conversion(bytes)?;
+    let request = &review["request"];
+    let to = match request["desiredAPIVersion"].as_str() {
+        Some("flagger.app/v1beta1") => "v1beta1",
+        Some("flagger.app/v1alpha3") => "v1alpha3",
+        Some(_) | None => "unknown",
+    };
+    let objects = request["objects"].as_array().map_or(0, Vec::len) as u64;
+    if let Some(found) = request["uid"].as_str() {
+        let _ = uid.set(found.to_owned());
+    }
+    let answer =
+        catch_unwind(AssertUnwindSafe(|| crate::api::convert::review(&review))).unwrap_or_else(|panic| {
+            let uid = request["uid"].as_str().unwrap_or_default();
+            tracing::error!(uid, reason = panic_text(&*panic), "conversion panicked");
+            answer::conversion_failure(uid, "the conversion failed; the log of verdigris has the reason")
+        });
+    let succeeded = answer.pointer("/response/result/status").and_then(Value::as_str) == Some("Success");
+    if !succeeded {
+        let reason = answer
+            .pointer("/response/result/message")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        tracing::warn!(
+            uid = request["uid"].as_str(),
+            objects,
+            reason,
+            "conversion refused"
+        );
+    }
+    Ok(Converted {
+        to,
+        succeeded,
+        objects,
+        answer: serde_json::to_vec(&answer).unwrap_or_default(),
+    })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown")
+}

@@ -1,0 +1,342 @@
+//! What is thought of a request: pure. Converts to v1beta1, parses, ratchets, spells paths as their author did.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::api;
+use crate::model::violation::{Code, FieldPath, Report, Segment, Violation, spelled_for};
+use crate::model::{default, parse};
+
+use super::envelope::Envelope;
+
+/// The API group of everything reviewed.
+const GROUP: &str = "flagger.app";
+
+/// Which webhook was called. Both judge alike: mutation runs before the schema is checked, validation after (and
+/// not at all when the schema refuses), so a person gets all mistakes at once only if both say no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// `/validate`.
+    Validate,
+    /// `/mutate`: also writes defaults down.
+    Mutate,
+}
+
+impl Hook {
+    /// The name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Hook::Validate => "validate",
+            Hook::Mutate => "mutate",
+        }
+    }
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Admitted.
+    Allowed {
+        /// A JSON Patch, serialised; never on `/validate`.
+        patch: Option<Vec<u8>>,
+        /// What is likely wrong.
+        warnings: Vec<String>,
+    },
+    /// Refused: 422 with one cause per violation.
+    Invalid {
+        /// API group of the object.
+        group: String,
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// At least one.
+        causes: Vec<Cause>,
+        /// What is likely wrong besides.
+        warnings: Vec<String>,
+    },
+    /// Could not be judged.
+    Failed {
+        /// HTTP code within the review.
+        code: StatusCode,
+        /// Why, in one sentence.
+        message: String,
+        /// The metric label.
+        word: &'static str,
+    },
+}
+
+/// One mistake, as `metav1.StatusCause`.
+#[derive(Debug)]
+pub(super) struct Cause {
+    /// `FieldValueInvalid` and its siblings.
+    pub(super) reason: &'static str,
+    /// `found; expected; fix`, then the snippet on lines of its own.
+    pub(super) message: String,
+    /// The path as the author wrote it.
+    pub(super) field: String,
+    /// The rule.
+    pub(super) code: Code,
+}
+
+impl Verdict {
+    fn allowed() -> Self {
+        Verdict::Allowed {
+            patch: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(super) fn failed(code: StatusCode, message: impl Into<String>) -> Self {
+        Verdict::Failed {
+            code,
+            message: message.into(),
+            word: "failed",
+        }
+    }
+
+    pub(super) fn panicked() -> Self {
+        Verdict::Failed {
+            code: StatusCode::INTERNAL_SERVER_ERROR,
+            message: "the review failed; the log of verdigris has the reason".to_owned(),
+            word: "panicked",
+        }
+    }
+
+    pub(super) fn is_allowed(&self) -> bool {
+        match self {
+            Verdict::Allowed { .. } => true,
+            Verdict::Invalid { .. } | Verdict::Failed { .. } => false,
+        }
+    }
+
+    /// The metric label.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Verdict::Allowed { .. } => "allowed",
+            Verdict::Invalid { .. } => "denied",
+            Verdict::Failed { word, .. } => word,
+        }
+    }
+
+    /// The rules that were broken, for the log.
+    pub(super) fn codes(&self) -> String {
+        match self {
+            Verdict::Allowed { .. } => String::new(),
+            Verdict::Invalid { causes, .. } => {
+                let codes: Vec<&str> = causes.iter().map(|cause| cause.code.0).collect();
+                codes.join(",")
+            }
+            Verdict::Failed { message, .. } => message.clone(),
+        }
+    }
+}
+
+/// The kinds that are reviewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Canary,
+    MetricTemplate,
+    AlertProvider,
+}
+
+impl Subject {
+    /// By the pair of resource and kind: a request that names one and carries the other is not for us.
+    fn of(envelope: &Envelope) -> Option<Self> {
+        let (resource, kind) = (&envelope.resource, &envelope.kind);
+        if resource.group != GROUP || kind.group != GROUP || resource.version != kind.version {
+            return None;
+        }
+        match (
+            resource.resource.as_str(),
+            kind.kind.as_str(),
+            kind.version.as_str(),
+        ) {
+            ("canaries", "Canary", "v1beta1" | "v1alpha3") => Some(Subject::Canary),
+            ("metrictemplates", "MetricTemplate", "v1beta1") => Some(Subject::MetricTemplate),
+            ("alertproviders", "AlertProvider", "v1beta1") => Some(Subject::AlertProvider),
+            _ => None,
+        }
+    }
+}
+
+/// Judges one request.
+pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings) -> Verdict {
+    if matches!(envelope.operation.as_str(), "DELETE" | "CONNECT") {
+        return Verdict::allowed();
+    }
+    if envelope
+        .sub_resource
+        .as_deref()
+        .is_some_and(|sub| !sub.is_empty())
+    {
+        return Verdict::allowed();
+    }
+    let Some(subject) = Subject::of(envelope) else {
+        return Verdict::failed(StatusCode::BAD_REQUEST, unexpected(envelope));
+    };
+    let Some(object) = envelope.object.as_ref().filter(|object| object.is_object()) else {
+        let message = format!("request.object: missing; {} needs the object", envelope.operation);
+        return Verdict::failed(StatusCode::BAD_REQUEST, message);
+    };
+    let old = match envelope.operation.as_str() {
+        "UPDATE" => envelope.old_object.as_ref().filter(|old| old.is_object()),
+        _ => None,
+    };
+    if let Some(old) = old
+        && (is_deleting(object) || says_the_same(object, old))
+    {
+        return Verdict::allowed();
+    }
+
+    let version = envelope.written_version();
+    let Report {
+        mut violations,
+        warnings,
+    } = report(subject, object, settings);
+    let mut told = Vec::new();
+    if let Some(old) = old {
+        told = ratchet(&mut violations, report(subject, old, settings).violations);
+    }
+    let line = |violation: &Violation| {
+        let field = spelled_for(&violation.path, version, object);
+        format!("{field}: {}", violation.sentence())
+    };
+    let warnings: Vec<String> = told.iter().chain(&warnings).map(line).collect();
+    if violations.is_empty() {
+        let patch = match hook {
+            Hook::Mutate if subject == Subject::Canary => defaults(object),
+            Hook::Mutate | Hook::Validate => None,
+        };
+        return Verdict::Allowed { patch, warnings };
+    }
+    Verdict::Invalid {
+        group: envelope.kind.group.clone(),
+        kind: envelope.kind.kind.clone(),
+        name: name(envelope, object),
+        causes: violations
+            .iter()
+            .map(|violation| cause(violation, version, object))
+            .collect(),
+        warnings,
+    }
+}
+
+fn report(subject: Subject, object: &Value, settings: &parse::Settings) -> Report {
+    match subject {
+        Subject::Canary => {
+            let converted;
+            let current = if object["apiVersion"] == "flagger.app/v1alpha3" {
+                converted = api::convert::to_v1beta1(object);
+                &converted
+            } else {
+                object
+            };
+            parse::canary(current, settings).report
+        }
+        Subject::MetricTemplate => parse::metric_template(object),
+        Subject::AlertProvider => parse::alert_provider(object),
+    }
+}
+
+/// The defaults as a JSON Patch, `None` when there is nothing to write down.
+fn defaults(object: &Value) -> Option<Vec<u8>> {
+    let patch = default::patch(object);
+    if patch.is_empty() {
+        return None;
+    }
+    serde_json::to_vec(&patch).ok()
+}
+
+fn cause(violation: &Violation, version: &str, object: &Value) -> Cause {
+    let mut message = violation.sentence();
+    if let Some(snippet) = &violation.snippet {
+        message.push('\n');
+        message.push_str(snippet);
+    }
+    Cause {
+        reason: reason(violation.code),
+        message,
+        field: spelled_for(&violation.path, version, object).to_string(),
+        code: violation.code,
+    }
+}
+
+/// The nearest `metav1.CauseType`.
+fn reason(code: Code) -> &'static str {
+    let has = |word: &str| code.0.split('-').any(|part| part == word);
+    if has("required") {
+        "FieldValueRequired"
+    } else if has("duplicate") {
+        "FieldValueDuplicate"
+    } else if code.0 == "unknown-value" {
+        "FieldValueNotSupported"
+    } else if code.0 == "wrong-type" {
+        "FieldValueTypeInvalid"
+    } else {
+        "FieldValueInvalid"
+    }
+}
+
+/// An object on its way out: refusing anything would keep its finalizers on.
+fn is_deleting(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// Nothing but metadata or status differs. An object without either spec says the same, too.
+fn says_the_same(object: &Value, old: &Value) -> bool {
+    object["apiVersion"] == old["apiVersion"] && object["spec"] == old["spec"]
+}
+
+/// Takes out of `now` what was wrong `before` already, and returns it: an update is refused only for mistakes it
+/// makes. A mistake is the same when rule, place and value are; positions in lists may shift.
+fn ratchet(now: &mut Vec<Violation>, before: Vec<Violation>) -> Vec<Violation> {
+    let mut before: Vec<_> = before.iter().map(identity).collect();
+    let mut tolerated = Vec::new();
+    let (kept, old): (Vec<_>, Vec<_>) = std::mem::take(now).into_iter().partition(|violation| {
+        let known = before.iter().position(|known| *known == identity(violation));
+        known.map(|index| before.swap_remove(index)).is_none()
+    });
+    *now = kept;
+    tolerated.extend(old);
+    tolerated
+}
+
+fn identity(violation: &Violation) -> (Code, String, &str, Option<&str>) {
+    (
+        violation.code,
+        without_indices(&violation.path),
+        &violation.found,
+        violation.snippet.as_deref(),
+    )
+}
+
+fn without_indices(path: &FieldPath) -> String {
+    path.segments()
+        .iter()
+        .map(|segment| match segment {
+            Segment::Key(key) => key.as_str(),
+            Segment::Index(_) => "*",
+        })
+        .collect::<Vec<_>>()
+        .join("\u{0}")
+}
+
+fn name(envelope: &Envelope, object: &Value) -> String {
+    let said = envelope.name.as_deref().filter(|name| !name.is_empty());
+    let written = || object["metadata"]["name"].as_str();
+    let generated = || object["metadata"]["generateName"].as_str();
+    said.or_else(written)
+        .or_else(generated)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn unexpected(envelope: &Envelope) -> String {
+    let (resource, kind) = (&envelope.resource, &envelope.kind);
+    format!(
+        "request.resource: {}.{}.{} with kind {}/{} {} is not reviewed here; expected canaries, metrictemplates or \
+         alertproviders of {}; correct the rules of the webhook configuration",
+        resource.resource, resource.version, resource.group, kind.group, kind.version, kind.kind, GROUP
+    )
+}
