@@ -77,6 +77,16 @@ pub(super) fn promoted(status: &Status) -> Option<Revision> {
     })
 }
 
+/// What a primary that vanished is made from: what it was promoted to last, which in Finalising is not in
+/// `lastPromotedSpec` yet.
+pub(super) fn rebuilt_from(status: &Status) -> Option<Revision> {
+    if status.stage == Stage::Finalising {
+        judged(status)
+    } else {
+        promoted(status)
+    }
+}
+
 fn is_promoted(seen: &Observed, current: &Revision) -> bool {
     if revision::is_foreign(&seen.status.last_promoted) {
         return seen.target_equals_primary;
