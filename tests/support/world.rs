@@ -79,7 +79,7 @@ pub(crate) fn canary() -> Canary {
             primary_ready: 100,
             canary_ready: 100,
         },
-        progress_deadline: Duration::from_secs(60),
+        progress_deadline: Duration::from_mins(1),
         suspended: false,
         revert_on_deletion: false,
     }
@@ -548,7 +548,16 @@ impl World {
                 Step::EnsurePrimary(revision) => format!("EnsurePrimary({})", short(revision)),
                 Step::Promote(revision) => format!("Promote({})", short(revision)),
                 Step::Record(revision) => format!("Record({})", short(revision)),
-                other => format!("{other:?}"),
+                Step::EnsureServices
+                | Step::EnsureApex
+                | Step::Park
+                | Step::Unpark
+                | Step::EnsurePrimaryScaler
+                | Step::PauseScaler
+                | Step::ResumeScaler
+                | Step::AddFinalizer
+                | Step::Restore
+                | Step::RemoveFinalizer => format!("{step:?}"),
             };
             self.note(&format!("step   {text}"));
         }
@@ -561,13 +570,14 @@ impl World {
         )
     }
 
-    /// A revision can be rendered when it was recorded, or is what the target is.
+    /// A revision can be rendered when its template was recorded, or is what the target has.
     fn known(&self, revision: &Revision) {
         let target = self.target.as_ref().map(|target| &target.revision);
-        assert!(
-            target == Some(revision) || self.recorded.contains(revision),
-            "{revision:?} is not recorded"
-        );
+        let known = target
+            .into_iter()
+            .chain(&self.recorded)
+            .any(|known| known.template == revision.template);
+        assert!(known, "{revision:?} is not recorded");
     }
 
     /// Available pods behind the apex.
@@ -659,7 +669,15 @@ pub(crate) fn lawful(canary: &Canary, seen: &Observed, heard: &Answers, plan: &P
                 Stage::Initializing => !seen.services_ready && Some(revision) == seen.revision.as_ref(),
                 Stage::Promoting => revision.template == new.last_applied,
                 Stage::Failed => revision.template == old.last_promoted,
-                _ => false,
+                Stage::New
+                | Stage::Initialized
+                | Stage::Waiting
+                | Stage::Progressing
+                | Stage::WaitingPromotion
+                | Stage::Finalising
+                | Stage::Succeeded
+                | Stage::Terminating
+                | Stage::Terminated => false,
             };
             assert!(good, "promoted something else: {}", context());
         }
@@ -779,6 +797,16 @@ fn short(revision: &Revision) -> String {
 fn name(stage: Stage) -> &'static str {
     match stage {
         Stage::New => "(new)",
-        other => other.as_str(),
+        Stage::Initializing
+        | Stage::Initialized
+        | Stage::Waiting
+        | Stage::Progressing
+        | Stage::WaitingPromotion
+        | Stage::Promoting
+        | Stage::Finalising
+        | Stage::Succeeded
+        | Stage::Failed
+        | Stage::Terminating
+        | Stage::Terminated => stage.as_str(),
     }
 }

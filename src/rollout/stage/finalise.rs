@@ -52,6 +52,7 @@ fn succeed(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
     let status = &mut draft.status;
     status.iterations = 0;
     status.last_promoted.clone_from(&status.last_applied);
+    status.promoted_configs.clone_from(&status.tracked_configs);
     status.promoted_generation = status.judged_generation;
     draft.call_post_rollout(Stage::Succeeded);
     let (text, alert) = if pass.canary.analysis.skip {

@@ -45,6 +45,7 @@ pub(super) fn adopt_promoted(pass: &Pass<'_>, draft: &mut Draft<'_>) {
     let promoted = &mut draft.status.last_promoted;
     if revision::is_foreign(promoted) || promoted.is_empty() {
         promoted.clone_from(&pass.current.template);
+        draft.status.promoted_configs.clone_from(&pass.current.configs);
         draft.step(Step::Record(pass.current.clone()));
     }
 }
