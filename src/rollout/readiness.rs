@@ -208,7 +208,7 @@ mod tests {
                 updated: 0,
                 available: 0,
             }),
-            deadline: Duration::from_mins(1),
+            deadline: Duration::from_secs(60),
             now: at(waited),
         }
     }

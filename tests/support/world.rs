@@ -79,7 +79,7 @@ pub(crate) fn canary() -> Canary {
             primary_ready: 100,
             canary_ready: 100,
         },
-        progress_deadline: Duration::from_mins(1),
+        progress_deadline: Duration::from_secs(60),
         suspended: false,
         revert_on_deletion: false,
     }
