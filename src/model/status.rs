@@ -115,6 +115,9 @@ pub struct Status {
     pub last_promoted: String,
     /// `trackedConfigs`: `configmap/NAME` or `secret/NAME` → checksum.
     pub tracked_configs: Option<BTreeMap<String, String>>,
+    /// `promotedConfigs` (ours): what `trackedConfigs` was when `lastPromotedSpec` was promoted. With it a promoted
+    /// config that comes back is known as such, and a lost primary is rebuilt with the configs it had.
+    pub promoted_configs: Option<BTreeMap<String, String>>,
     /// `lastTransitionTime`: set at every status write (whole seconds on the wire); no clock.
     pub last_transition: Option<Timestamp>,
     /// `lastCheckTime` (ours, microseconds): when a check or gate was last asked. The only pace of the analysis.
