@@ -109,6 +109,14 @@ impl Kind {
         plural: "horizontalpodautoscalers",
     };
 
+    /// `keda.sh/v1alpha1` ScaledObject.
+    pub const SCALED_OBJECT: Kind = Kind {
+        group: "keda.sh",
+        version: "v1alpha1",
+        kind: "ScaledObject",
+        plural: "scaledobjects",
+    };
+
     /// kube's description of the type.
     pub fn resource(self) -> ApiResource {
         ApiResource::from_gvk_with_plural(

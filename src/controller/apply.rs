@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::cluster::Kind;
-use crate::model::canary::Canary;
+use crate::model::canary::{Autoscaler, Canary, ScalerKind};
 use crate::model::revision::Revision;
 use crate::model::status::{self, Status};
 use crate::rollout::plan::{Plan, Step};
 use crate::workload::service::{self, Role};
-use crate::workload::{CANARY_LABEL, deployment, record};
+use crate::workload::{CANARY_LABEL, deployment, record, scaler};
 
 use super::observe::{FINALIZER, Sight, cached};
 use super::{Context, Error};
@@ -35,10 +35,10 @@ pub(crate) async fn steps(
             Step::Record(revision) => record_revision(revision, &plan.status, canary, seen, cx).await?,
             Step::Promote(revision) => promote(revision, canary, seen, cx).await?,
             Step::Park => scale(canary, 0, cx).await?,
-            Step::Unpark => scale(canary, unparked(canary, seen), cx).await?,
-            Step::EnsurePrimaryScaler | Step::PauseScaler | Step::ResumeScaler => {
-                // Autoscalers are told apart in `workload::scaler`; a Canary without one has no such step.
-            }
+            Step::Unpark => scale(canary, unparked(canary, seen, cx).await?, cx).await?,
+            Step::EnsurePrimaryScaler => ensure_scaler(canary, cx).await?,
+            Step::PauseScaler => pause(canary, true, cx).await?,
+            Step::ResumeScaler => pause(canary, false, cx).await?,
             Step::AddFinalizer => finalizer(wire, true, cx).await?,
             Step::Restore => restore(canary, seen, cx).await?,
             Step::RemoveFinalizer => finalizer(wire, false, cx).await?,
@@ -236,25 +236,95 @@ async fn scale(canary: &Canary, replicas: i64, cx: &Context) -> Result<(), Error
     Ok(())
 }
 
-/// How many pods an unparked target gets: its own wish, else as many as the primary, else one.
-fn unparked(canary: &Canary, seen: &Sight) -> i64 {
+/// How many pods an unparked target gets: its own wish, else its autoscaler's minimum or as many as the primary,
+/// else one.
+async fn unparked(canary: &Canary, seen: &Sight, cx: &Context) -> Result<i64, Error> {
     let replicas = |object: Option<&Value>| {
         object
             .and_then(|object| object.pointer("/spec/replicas"))
             .and_then(Value::as_i64)
             .filter(|count| *count > 0)
     };
-    let of_primary = if canary.autoscaler.is_none() {
-        replicas(seen.primary.as_ref())
-    } else {
-        None
+    if let Some(own) = replicas(seen.target.as_ref()) {
+        return Ok(own);
+    }
+    let other = match &canary.autoscaler {
+        None => replicas(seen.primary.as_ref()),
+        Some(reference) => {
+            let source = cx
+                .cluster
+                .get(scaler_kind(reference), &canary.id.namespace, &reference.name)
+                .await?;
+            source.and_then(|source| scaler::minimum(reference, &source))
+        }
     };
-    replicas(seen.target.as_ref()).or(of_primary).unwrap_or(1)
+    Ok(other.unwrap_or(1))
+}
+
+fn scaler_kind(reference: &Autoscaler) -> Kind {
+    match reference.kind {
+        ScalerKind::HorizontalPodAutoscaler => Kind::HPA,
+        ScalerKind::ScaledObject => Kind::SCALED_OBJECT,
+    }
+}
+
+/// The user's autoscaler; its absence blocks, since the primary would run without one.
+async fn user_scaler(reference: &Autoscaler, canary: &Canary, cx: &Context) -> Result<Value, Error> {
+    let found = cx
+        .cluster
+        .get(scaler_kind(reference), &canary.id.namespace, &reference.name)
+        .await?;
+    found.ok_or_else(|| {
+        Error::Blocked(format!(
+            "spec.autoscalerRef: {} {}.{} does not exist; create it, or correct the reference",
+            scaler::kind(reference),
+            reference.name,
+            canary.id.namespace
+        ))
+    })
+}
+
+async fn ensure_scaler(canary: &Canary, cx: &Context) -> Result<(), Error> {
+    let Some(reference) = &canary.autoscaler else {
+        return Ok(());
+    };
+    let source = user_scaler(reference, canary, cx).await?;
+    let kind = scaler_kind(reference);
+    let live = cx
+        .cluster
+        .get(kind, &canary.id.namespace, &scaler::primary_name(reference))
+        .await?;
+    let wanted = scaler::primary(reference, &source, live.as_ref(), canary)
+        .map_err(|error| Error::Blocked(error.to_string()))?;
+    match (wanted, live) {
+        (None, Some(_) | None) => {}
+        (Some(wanted), Some(_)) => drop(cx.cluster.replace(kind, &wanted).await?),
+        (Some(wanted), None) => drop(cx.cluster.create(kind, &wanted).await?),
+    }
+    Ok(())
+}
+
+async fn pause(canary: &Canary, paused: bool, cx: &Context) -> Result<(), Error> {
+    let Some(reference) = &canary.autoscaler else {
+        return Ok(());
+    };
+    let source = user_scaler(reference, canary, cx).await?;
+    if let Some(patch) = scaler::pause(reference, &source, paused) {
+        cx.cluster
+            .merge(
+                scaler_kind(reference),
+                &canary.id.namespace,
+                &reference.name,
+                &patch,
+            )
+            .await?;
+    }
+    Ok(())
 }
 
 /// Gives replicas and traffic back to the target (`revertOnDeletion`).
 async fn restore(canary: &Canary, seen: &Sight, cx: &Context) -> Result<(), Error> {
-    scale(canary, unparked(canary, seen), cx).await?;
+    scale(canary, unparked(canary, seen, cx).await?, cx).await?;
     let Some(label) = &seen.label else { return Ok(()) };
     let name = service::name(canary, Role::Apex);
     let Some(mut apex) = cached(Kind::SERVICE, &canary.id.namespace, &name, cx)? else {

@@ -6,6 +6,7 @@
 
 pub mod deployment;
 pub mod record;
+pub mod scaler;
 pub mod service;
 
 use serde_json::{Map, Value, json};
