@@ -1,1 +1,3 @@
 //! what was typed, and what it means.
+
+pub mod rules;

@@ -159,6 +159,10 @@ fn headers(field: &Field<'_>, findings: &mut Findings) -> Vec<String> {
 
 fn judge_query(field: &Field<'_>, text: &str, kind: Option<&str>, findings: &mut Findings) {
     let Some(kind) = kind else { return };
+    if text.trim().is_empty() {
+        findings.add(&rules::QUERY_EMPTY, &field.path, "only white space");
+        return;
+    }
     if kind == "prometheus" {
         query::promql(field, text, &Context::stand_in(), findings);
     } else {

@@ -18,7 +18,7 @@ use fields::{Field, Findings};
 mod alert_provider;
 mod alerts;
 mod analysis;
-mod fields;
+pub(in crate::model) mod fields;
 mod hooks;
 mod metric_template;
 mod metrics;
