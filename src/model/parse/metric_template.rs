@@ -189,7 +189,7 @@ fn judge_query(field: &Field<'_>, text: &str, kind: Option<&str>, findings: &mut
             shape("CloudWatch takes a JSON list of metric data queries", findings);
         }
         "graphite" if !plain.contains("target=") => {
-            shape("Graphite takes a URL query such as target=…&from=-5min", findings)
+            shape("Graphite takes a URL query such as target=…&from=-5min", findings);
         }
         "keptn" => {
             let parts: Vec<_> = plain.trim().split('/').collect();

@@ -37,8 +37,10 @@ fn read(object: &Value) -> Parsed {
     canary(object, &Settings::default())
 }
 
+type Found = Vec<(String, String)>;
+
 /// `(code, path)` of what is refused, then of what is warned about.
-fn found(report: &Report) -> (Vec<(String, String)>, Vec<(String, String)>) {
+fn found(report: &Report) -> (Found, Found) {
     let list = |found: &[crate::model::violation::Violation]| {
         found
             .iter()
@@ -168,7 +170,7 @@ fn patched(patch: &Value) -> Value {
 }
 
 /// What is found besides the word about providers without a router.
-fn judged(report: &Report) -> (Vec<(String, String)>, Vec<(String, String)>) {
+fn judged(report: &Report) -> (Found, Found) {
     let (refused, mut warned) = found(report);
     warned.retain(|(code, _)| code != "provider-not-supported");
     (refused, warned)
@@ -539,17 +541,20 @@ use proptest::strategy::Strategy as Strategy_;
 fn places(value: &Value, at: &str, out: &mut Vec<String>) {
     out.push(at.to_owned());
     match value {
-        Value::Object(map) => map.iter().for_each(|(key, member)| {
-            places(
-                member,
-                &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")),
-                out,
-            )
-        }),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .for_each(|(index, item)| places(item, &format!("{at}/{index}"), out)),
+        Value::Object(map) => {
+            for (key, member) in map {
+                places(
+                    member,
+                    &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")),
+                    out,
+                );
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                places(item, &format!("{at}/{index}"), out);
+            }
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

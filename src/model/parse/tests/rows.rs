@@ -1,4 +1,8 @@
 //! One row for each rule: a manifest that breaks it alone, and one next to it that does not.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "json! literals are passed as they are written"
+)]
 
 use super::*;
 
@@ -10,22 +14,18 @@ pub(super) struct Row(
     pub(super) Value,
 );
 
-/// Merges patches (RFC 7396) into one.
-fn both(first: Value, second: &Value) -> Value {
-    let mut merged = first;
-    // A null removes, so it has to survive the merging of patches.
-    fn into(merged: &mut Value, patch: &Value) {
-        match (merged, patch) {
-            (Value::Object(merged), Value::Object(patch)) => {
-                for (key, value) in patch {
-                    into(merged.entry(key.clone()).or_insert(Value::Null), value);
-                }
+/// Merges patches (RFC 7396) into one. A null removes, so it has to survive.
+fn both(mut first: Value, second: &Value) -> Value {
+    match (&mut first, second) {
+        (Value::Object(merged), Value::Object(patch)) => {
+            for (key, value) in patch {
+                let member = merged.remove(key).unwrap_or(Value::Null);
+                merged.insert(key.clone(), both(member, value));
             }
-            (merged, patch) => *merged = patch.clone(),
+            first
         }
+        _ => second.clone(),
     }
-    into(&mut merged, second);
-    merged
 }
 
 fn spec(patch: Value) -> Value {
