@@ -1,0 +1,1 @@
+//! Walks over values along a schema.
