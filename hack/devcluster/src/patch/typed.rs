@@ -277,7 +277,7 @@ fn problems_at(ty: Type<'_>, value: &Value, path: &mut Vec<PathElement>, found: 
 }
 
 /// Go's `%v` of a JSON value.
-fn go_value(value: &Value) -> String {
+pub(super) fn go_value(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
