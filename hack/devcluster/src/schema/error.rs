@@ -238,13 +238,31 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// 400 for unknown fields under fieldValidation `Strict`: `strict decoding error: unknown field "spec.foo"`.
+/// 400 for unknown fields under fieldValidation `Strict`: `Deployment in version "v1" cannot be handled as a
+/// Deployment: strict decoding error: unknown field "spec.foo"`. A custom resource's refusal has only the part from
+/// `strict decoding error`, see [`strict_custom_refusal`].
 pub fn strict_refusal(kind: &KindRef<'_>, unknown: &[String]) -> Refusal {
+    let mut refusal = strict_custom_refusal(unknown);
+    refusal.message = handled(kind, &refusal.message);
+    refusal
+}
+
+/// 400 for unknown fields of a custom resource: `strict decoding error: unknown field "spec.foo"`.
+pub fn strict_custom_refusal(unknown: &[String]) -> Refusal {
     let fields: Vec<String> = unknown.iter().map(|f| format!("unknown field {f:?}")).collect();
-    Refusal::bad_request(format!(
-        "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {all}",
+    Refusal::bad_request(format!("strict decoding error: {}", fields.join(", ")))
+}
+
+/// 400 for values of a wrong type ([`super::builtin::Decoded::mistyped`]): `Deployment in version "v1" cannot be
+/// handled as a Deployment: json: cannot unmarshal …`. Kubernetes stops at the first one.
+pub fn decode_refusal(kind: &KindRef<'_>, mistyped: &[String]) -> Refusal {
+    Refusal::bad_request(handled(kind, mistyped.first().map_or("", String::as_str)))
+}
+
+fn handled(kind: &KindRef<'_>, why: &str) -> String {
+    format!(
+        "{kind} in version {version:?} cannot be handled as a {kind}: {why}",
         kind = kind.kind,
-        version = kind.version,
-        all = fields.join(", ")
-    ))
+        version = kind.version
+    )
 }

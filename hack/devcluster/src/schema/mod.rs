@@ -49,35 +49,33 @@ impl<'a> KindRef<'a> {
     }
 }
 
-/// A place in a schema: an OpenAPI schema object whose `$ref`s are names of [`builtin::definitions`].
+/// A place in a schema: an OpenAPI schema object whose `$ref`s are names of [`builtin::definitions`], and the place
+/// that refers to it (a property carries list and patch markers of its own).
 #[derive(Debug, Clone, Copy)]
 pub struct Schema<'a> {
     node: Option<&'a Value>,
+    site: Option<&'a Value>,
 }
 
 impl<'a> Schema<'a> {
     /// Nothing is known: everything below is deduced from the values.
-    pub const UNKNOWN: Self = Self { node: None };
+    pub const UNKNOWN: Self = Self {
+        node: None,
+        site: None,
+    };
 
     /// The schema `node`, its reference followed.
     pub fn new(node: &'a Value) -> Self {
-        Self { node: Some(node) }.resolved()
-    }
-
-    /// Follows `$ref` and the one-element `allOf` that carries one.
-    fn resolved(self) -> Self {
-        let Some(node) = self.node else { return self };
         let reference = node
             .get("$ref")
             .or_else(|| node.get("allOf")?.as_array()?.first()?.get("$ref"));
-        match reference
+        let target = reference
             .and_then(Value::as_str)
-            .and_then(|name| name.rsplit('/').next())
-        {
-            Some(name) => Self {
-                node: builtin::definitions().get(name),
-            },
-            None => self,
+            .and_then(|path| path.rsplit('/').next())
+            .map(|name| builtin::definitions().get(name));
+        Self {
+            node: target.unwrap_or(Some(node)),
+            site: Some(node),
         }
     }
 
@@ -86,9 +84,39 @@ impl<'a> Schema<'a> {
         self.node
     }
 
+    /// An attribute of the place that refers to this schema, else of the schema itself.
+    pub fn attribute(&self, name: &str) -> Option<&'a Value> {
+        self.site
+            .and_then(|s| s.get(name))
+            .or_else(|| self.node?.get(name))
+    }
+
+    /// A text attribute, see [`Self::attribute`].
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        self.attribute(name)?.as_str()
+    }
+
+    /// A true attribute, see [`Self::attribute`].
+    pub fn flag(&self, name: &str) -> bool {
+        self.attribute(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
     /// Declared properties.
     pub fn properties(&self) -> Option<&'a Map<String, Value>> {
         self.node?.get("properties")?.as_object()
+    }
+
+    /// A declared property.
+    pub fn property(&self, name: &str) -> Option<Self> {
+        self.properties()?.get(name).map(Self::new)
+    }
+
+    /// Schema of a map's values.
+    pub fn values(&self) -> Option<Self> {
+        self.node?
+            .get("additionalProperties")
+            .filter(|a| a.is_object())
+            .map(Self::new)
     }
 
     /// Schema of a list's items.
@@ -100,14 +128,8 @@ impl<'a> Schema<'a> {
 
     /// Schema of the member `name`: a declared property, or the values of a map.
     pub fn member(&self, name: &str) -> Self {
-        let Some(node) = self.node else {
-            return Self::UNKNOWN;
-        };
-        if let Some(property) = self.properties().and_then(|p| p.get(name)) {
-            return Self::new(property);
-        }
-        node.get("additionalProperties")
-            .filter(|a| a.is_object())
-            .map_or(Self::UNKNOWN, Self::new)
+        self.property(name)
+            .or_else(|| self.values())
+            .unwrap_or(Self::UNKNOWN)
     }
 }
