@@ -19,6 +19,7 @@ mod discovery;
 mod http;
 mod meta;
 mod ownership;
+mod protobuf;
 mod quantity;
 mod rbac;
 mod read;
@@ -47,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client;
 use crate::kinds::{Kind, Registry};
+use crate::pods::{Network, Pods, Timing};
 use crate::store::Store;
 use call::User;
 
@@ -57,13 +59,15 @@ pub struct Config {
     pub port: Option<u16>,
     /// Enforce RBAC for service account tokens (the kubeconfig's user is always a cluster admin).
     pub rbac: bool,
-    /// First two octets of cluster IPs, as `10.96.`.
-    pub service_prefix: String,
+    /// Run controllers and pods; without them objects stay as they are written.
+    pub controllers: bool,
+    /// How fast pods live.
+    pub timing: Timing,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { port: None, rbac: false, service_prefix: "10.96.".to_owned() }
+        Self { port: None, rbac: false, controllers: true, timing: Timing::default() }
     }
 }
 
@@ -78,6 +82,9 @@ pub enum StartError {
         /// The system's words.
         source: std::io::Error,
     },
+    /// Loopback addresses for pods and Services cannot be had.
+    #[error("pods: {0}; expected free addresses in 127.0.0.0/8; end other clusters on this machine")]
+    Network(std::io::Error),
     /// No certificates could be made.
     #[error("certificates: {0}; expected keys and certificates to be generated")]
     Certificates(Box<dyn std::error::Error + Send + Sync>),
@@ -93,6 +100,8 @@ pub(crate) struct Inner {
     webhooks: webhook::Caller,
     tokens: Mutex<HashMap<String, Arc<User>>>,
     config: Config,
+    /// First two octets of cluster IPs, as `10.96.`.
+    service_prefix: String,
     url: OnceLock<String>,
     stop: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
@@ -111,13 +120,14 @@ impl Deref for Cluster {
 }
 
 impl Cluster {
-    fn new(config: Config) -> Self {
+    fn new(config: Config, service_prefix: String) -> Self {
         Self(Arc::new(Inner {
             store: Store::new(),
             registry: Registry::new(),
             webhooks: webhook::Caller::default(),
             tokens: Mutex::default(),
             config,
+            service_prefix,
             url: OnceLock::new(),
             stop: CancellationToken::new(),
             tasks: Mutex::new(JoinSet::new()),
@@ -139,7 +149,7 @@ impl Cluster {
     }
 
     pub(crate) fn service_prefix(&self) -> &str {
-        &self.config.service_prefix
+        &self.service_prefix
     }
 
     /// `127.0.0.1:PORT`.
@@ -173,9 +183,11 @@ fn is_crd(kind: &Kind) -> bool {
     kind.is("apiextensions.k8s.io", "customresourcedefinitions")
 }
 
-/// A running cluster. Dropping it does not stop it; [`DevCluster::stop`] does.
+/// A running cluster. Dropping it stops its pods and controllers; [`DevCluster::stop`] ends all of it in order.
 pub struct DevCluster {
     cluster: Cluster,
+    pods: Option<Pods>,
+    controllers: JoinSet<()>,
     kubeconfig: String,
     url: String,
 }
@@ -196,9 +208,16 @@ impl DevCluster {
             .await
             .map_err(|source| StartError::Port { port, source })?;
         let port = listener.local_addr().map_err(|source| StartError::Port { port, source })?.port();
+        let network = match config.controllers {
+            true => Some(Arc::new(Network::claim().map_err(StartError::Network)?)),
+            false => None,
+        };
+        // `127.96.0.0/16` → `127.96.`
+        let prefix = network.as_ref().and_then(|n| Some(n.service_cidr().strip_suffix("0.0/16")?.to_owned()));
+        let timing = config.timing;
         let identity = tls::identity().map_err(StartError::Certificates)?;
         let url = format!("https://127.0.0.1:{port}");
-        let cluster = Cluster::new(config);
+        let cluster = Cluster::new(config, prefix.unwrap_or_else(|| "10.96.".to_owned()));
         let _ = cluster.url.set(url.clone());
         let token = uuid::Uuid::new_v4().simple().to_string();
         cluster.add_token(&token, User::admin());
@@ -206,7 +225,13 @@ impl DevCluster {
         cluster.found(&identity.ca_pem, port).await.map_err(StartError::Namespaces)?;
         let server = http::serve(cluster.clone(), listener, identity.config);
         cluster.spawn(server);
-        Ok(Self { cluster, kubeconfig, url })
+        let client: client::Client = Arc::new(backend::Local::new(cluster.clone()));
+        let (mut controllers, mut pods) = (JoinSet::new(), None);
+        if let Some(network) = network {
+            controllers = crate::controllers::run(&client);
+            pods = Some(crate::pods::run(&client, network, timing).await.map_err(StartError::Network)?);
+        }
+        Ok(Self { cluster, pods, controllers, kubeconfig, url })
     }
 
     /// A kubeconfig for a cluster admin, as YAML.
@@ -224,8 +249,15 @@ impl DevCluster {
         Arc::new(backend::Local::new(self.cluster.clone()))
     }
 
-    /// Ends the server, its connections and its watches.
-    pub async fn stop(self) {
+    /// The running pods and the way to them; `None` without controllers.
+    pub fn pods(&self) -> Option<&Pods> {
+        self.pods.as_ref()
+    }
+
+    /// Ends pods, controllers, the server, its connections and its watches.
+    pub async fn stop(mut self) {
+        self.controllers.shutdown().await;
+        drop(self.pods.take());
         self.cluster.stop.cancel();
         let mut tasks = std::mem::take(&mut *self.cluster.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;

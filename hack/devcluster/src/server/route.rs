@@ -19,7 +19,7 @@ use super::render::{self, Form, Shape};
 use super::status::Failure;
 use super::watch::WatchOptions;
 use super::write::{Change, Written};
-use super::{Cluster, discovery};
+use super::{Cluster, discovery, protobuf};
 use crate::kinds::Verbs;
 use crate::schema::openapi::{self, KindDoc};
 
@@ -53,8 +53,12 @@ impl Asked {
     /// The body as JSON, from JSON or YAML.
     fn json(&self) -> Result<Value, Failure> {
         let media = self.header("content-type").split(';').next().unwrap_or_default().trim();
-        if media.contains("protobuf") || media.contains("cbor") {
-            return Err(unsupported_media(&["application/json", "application/yaml"]));
+        if media == "application/vnd.kubernetes.protobuf" {
+            return protobuf::decode(&self.body).map_err(Failure::bad_request);
+        }
+        if media.contains("cbor") {
+            let accepted = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+            return Err(unsupported_media(&accepted));
         }
         if media.contains("yaml") {
             let text = String::from_utf8_lossy(&self.body);
