@@ -179,10 +179,14 @@ pub(super) fn entries(object: &Value) -> Option<&Value> {
 /// A copy of an object without managedFields.
 pub(super) fn without(object: &Value) -> Value {
     let mut copy = object.clone();
-    if let Some(metadata) = copy.get_mut("metadata").and_then(Value::as_object_mut) {
+    strip(&mut copy);
+    copy
+}
+
+fn strip(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.shift_remove("managedFields");
     }
-    copy
 }
 
 /// Writes managedFields into an object; none are no member.
@@ -280,12 +284,11 @@ pub(super) fn others(
     let mut conflicts = Vec::new();
     let mut gone = Vec::new();
     for (owner, owned) in managed.iter_mut().filter(|(owner, _)| writer != Some(*owner)) {
-        let comparison = match comparisons.get(&owned.api_version) {
-            Some(known) => known,
-            None => {
-                let fresh = compare_in(old, new, &owned.api_version, ignored, versions)?;
-                comparisons.entry(owned.api_version.clone()).or_insert(fresh)
-            }
+        let comparison = if let Some(known) = comparisons.get(&owned.api_version) {
+            known
+        } else {
+            let fresh = compare_in(old, new, &owned.api_version, ignored, versions)?;
+            comparisons.entry(owned.api_version.clone()).or_insert(fresh)
         };
         let Some(comparison) = comparison else {
             gone.push(owner.clone());
@@ -343,11 +346,12 @@ pub fn track_update(old: Option<&Value>, new: Value, writer: Writer<'_>, version
     } else {
         stored.clone()
     };
-    let mut object = without(&new);
+    let live = old.map_or_else(|| empty(&new), without);
+    let mut object = new;
+    strip(&mut object);
     if managed.is_empty() && old.is_some_and(|o| o.pointer("/metadata/uid").is_some()) {
         return object;
     }
-    let live = old.map_or_else(|| empty(&new), without);
     let tracked = track(&live, &object, managed, writer, versions).unwrap_or(stored);
     set(&mut object, &tracked);
     object

@@ -80,7 +80,7 @@ fn list_of(value: &Value) -> Result<&Vec<Value>, PatchError> {
     })
 }
 
-fn strategies<'a>(schema: Schema<'a>) -> impl Iterator<Item = &'a str> {
+fn strategies(schema: Schema<'_>) -> impl Iterator<Item = &str> {
     schema
         .text("x-kubernetes-patch-strategy")
         .unwrap_or_default()
@@ -391,9 +391,8 @@ fn arrange(
     loop {
         let other_first = match (others.peek(), named.peek()) {
             (Some((_, Some(a), _)), Some((_, Some(b), _))) => a < b,
-            (Some(_), Some(_)) => false,
             (Some(_), None) => true,
-            (None, _) => false,
+            (Some(_), Some(_)) | (None, _) => false,
         };
         let next = if other_first { others.next() } else { named.next() };
         let Some((_, _, item)) = next else { break };

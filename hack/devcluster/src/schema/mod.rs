@@ -120,6 +120,7 @@ impl<'a> Schema<'a> {
     }
 
     /// Schema of a list's items.
+    #[must_use]
     pub fn items(&self) -> Self {
         self.node
             .and_then(|n| n.get("items"))
@@ -127,6 +128,7 @@ impl<'a> Schema<'a> {
     }
 
     /// Schema of the member `name`: a declared property, or the values of a map.
+    #[must_use]
     pub fn member(&self, name: &str) -> Self {
         self.property(name)
             .or_else(|| self.values())

@@ -11,6 +11,8 @@
 //!
 //! Owns both documents' shape. A caller caches them by what is served.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -473,12 +475,12 @@ pub fn v3_index(kinds: &[KindDoc<'_>], crds: &[Value]) -> Value {
             continue;
         }
         let document = v3_document(&resource.group, &resource.version, kinds, crds).unwrap_or_default();
-        let hash: String = Sha256::digest(document.to_string())
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02X}"))
-            .collect();
-        let url = format!("/openapi/v3/{path}?hash={hash}");
+        let digest = Sha256::digest(document.to_string());
+        let mut url = format!("/openapi/v3/{path}?hash=");
+        for byte in digest.iter().take(16) {
+            // Writing to a String cannot fail.
+            let _ = write!(url, "{byte:02X}");
+        }
         paths.insert(path, json!({"serverRelativeURL": url}));
     }
     paths.sort_keys();

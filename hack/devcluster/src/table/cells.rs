@@ -142,7 +142,7 @@ pub(super) fn of(kind: &KindRef<'_>) -> Vec<Row> {
             ]);
         }
         ("", "ConfigMap") => {
-            rows.extend::<[Row; 2]>([("Data", INTEGER, 0, |o, _| json!(data_count(o))), AGE])
+            rows.extend::<[Row; 2]>([("Data", INTEGER, 0, |o, _| json!(data_count(o))), AGE]);
         }
         ("", "Secret") => rows.extend::<[Row; 3]>([
             ("Type", STRING, 0, |o, _| text(o, "/type", "Opaque")),
