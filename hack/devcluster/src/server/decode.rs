@@ -18,7 +18,6 @@ impl Cluster {
     /// Checks that `object` is of the call's type, then prunes and defaults it.
     pub(crate) fn decode(&self, call: &Call, mut object: Value) -> Result<Value, Failure> {
         let kind = &call.kind;
-        let mut object = object;
         assume_type(kind, &mut object);
         check_type(kind, &object)?;
         let unknown = shape(kind, &mut object)?;
