@@ -3,6 +3,7 @@
 //! Owns: the one registry and the names of all series (`flagger_*` keep Flagger's names, everything new is
 //! `verdigris_*`). Promises: labels are enum variants or the Canary's own name, never messages.
 
+use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};

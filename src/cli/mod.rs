@@ -1,6 +1,7 @@
 //! What was typed, and what it means: one file per subcommand.
 
 pub mod loadtester;
+pub mod rules;
 pub mod run;
 pub mod uninstall;
 
@@ -24,6 +25,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Serve the load tester: hooks that run commands, generate load and hold gates
     Loadtester(loadtester::LoadtesterArgs),
+    /// Print the admission rules
+    Rules(rules::RulesArgs),
     /// Take the webhooks out of the cluster; Canaries and CRDs stay
     Uninstall(uninstall::UninstallArgs),
 }
@@ -33,6 +36,7 @@ pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(args) => run::run(args),
         Command::Loadtester(args) => loadtester::run(args),
+        Command::Rules(args) => rules::run(&args),
         Command::Uninstall(args) => uninstall::run(args),
     }
 }

@@ -4,6 +4,7 @@
 //! Owns both grammars and the guess at what a person meant. Promises the same verdict as Go and Prometheus. Never
 //! rewrites what was written.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Why a text is no Go duration.
@@ -201,7 +202,7 @@ pub fn guess(text: &str) -> Option<String> {
             "ms" | "msec" | "millisecond" | "milliseconds" => (number, "ms"),
             _ => return None,
         };
-        out.push_str(&format!("{number}{unit}"));
+        let _ = write!(out, "{number}{unit}");
     }
     (go_positive(&out).is_some() && out != text).then_some(out)
 }

@@ -4,6 +4,7 @@
 //! manifest is judged by. Promises: nothing past [`parse`] sees a wire type. Never: I/O, clocks, logs.
 
 pub mod canary;
+pub mod change;
 pub mod default;
 pub mod duration;
 pub mod names;
@@ -13,5 +14,6 @@ pub mod promql;
 pub mod revision;
 pub mod rules;
 pub mod status;
+pub mod surroundings;
 pub mod template;
 pub mod violation;

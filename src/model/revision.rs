@@ -102,6 +102,25 @@ mod tests {
     }
 
     #[test]
+    fn identity_tells_configs_apart_and_is_the_template_without_any() {
+        let template = hash(&json!({}));
+        let with = |configs: &[(&str, &str)]| Revision {
+            template: template.clone(),
+            configs: Some(
+                configs
+                    .iter()
+                    .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                    .collect(),
+            ),
+        };
+        assert_eq!(with(&[]).identity(), template);
+        let one = with(&[("configmap/app", "1")]).identity();
+        assert!(one.starts_with(&template) && one.len() == template.len() + 17);
+        assert_ne!(one, with(&[("configmap/app", "2")]).identity());
+        assert_ne!(one, with(&[("secret/app", "1")]).identity());
+    }
+
+    #[test]
     fn flagger_hashes_are_foreign() {
         assert!(is_foreign("7895f9d5b"));
         assert!(!is_foreign(&hash(&json!({}))));

@@ -253,14 +253,14 @@ rules! {
         TARGET_RECREATE = "target-recreate" [65] Error: "the primary would be recreated: production goes down at each promotion", "use strategy RollingUpdate";
         TARGET_UNAVAILABLE = "target-unavailable" [66] Warning: "the rollout may take every pod of production down at once", "lower maxUnavailable, or allow a surge";
         TARGET_ON_DELETE = "target-on-delete" [67] Error: "an OnDelete DaemonSet never rolls out", "use RollingUpdate";
-        TARGET_SCALED_OUT = "target-without-nodes" [68] Error: "the primary would start with no pods and production with none", "remove the nodeSelector flagger.app/scale-to-zero";
+        TARGET_SCALED_OUT = "target-without-nodes" [68] Warning: "the target runs on no node; Flagger would create the primary the same way", "remove the nodeSelector flagger.app/scale-to-zero";
         TARGET_ZERO = "target-at-zero" [69] Warning: "the primary starts with one replica", "scale the target up before";
         TARGET_OWNED = "target-owned" [71] Error: "its controller and the Canary would fight over replicas", "target a workload nobody else controls";
         REPLICAS_MANAGED = "replicas-managed" [70] Warning: "the next sync scales a parked target up again", "leave spec.replicas out of the source, or use an autoscaler";
         NO_PROBE = "no-readiness-probe" [72] Warning: "ready then only means started", "add a readinessProbe";
         NOT_SIDE_BY_SIDE = "not-side-by-side" [75, 76] Warning: "primary and canary may not run side by side", "avoid host ports and shared volumes";
         DEADLINE_SHORT = "deadline-below-probes" [9] Warning: "pods cannot be ready before the deadline", "raise progressDeadlineSeconds";
-        DEADLINE_TARGET = "deadline-differs" [10, 11] Warning: "the smaller of the two deadlines wins", "make both equal";
+        DEADLINE_TARGET = "deadline-differs" [10] Warning: "the smaller of the two deadlines wins", "make both equal";
         SKIP_AT_BIRTH = "skip-analysis-at-creation" [44] Warning: "Flagger parks the target before the primary serves", "set skipAnalysis after initialisation";
         PORT_UNKNOWN = "target-port-unknown" [83] Error: "no container has a port of that name: the Service has no endpoints", "use the name or number of a container port";
         PORT_UNDECLARED = "target-port-undeclared" [84] Warning: "no container declares it; declaring is optional, so it may still be right", "check the number";
@@ -274,11 +274,15 @@ rules! {
         SCALER_TWICE = "autoscaler-of-primary" [57, 113] Error: "two autoscalers would scale production", "delete the one on the primary";
         SCALER_BOUND = "autoscaler-minimum" [115] Error: "minReplicas is above the autoscaler's maxReplicas", "lower it, or give maxReplicas too";
         SCALER_QUERY_NAME = "autoscaler-query-name" [117] Warning: "no trigger has this name: the query is ignored", "use a trigger's name";
+        SCALER_IDLE = "autoscaler-idle" [116] Warning: "an autoscaler that may go to zero and bounds for the primary contradict each other", "give the autoscaler a minimum of 1, or drop primaryScalerReplicas";
+        SCALER_SAME_QUERY = "autoscaler-same-query" [118] Warning: "the query does not name the target: primary and canary scale on the same series", "name the target in the query, or set primaryScalerQueries";
+        SCALER_PAUSED = "autoscaler-paused" [119] Warning: "it is paused: the target does not scale while it is, and Flagger copies the pause to the primary", "remove the pause annotation";
         TEMPLATE_ABSENT = "template-absent" [129] Warning: "every check fails until it exists", "apply the MetricTemplate";
         TEMPLATE_VARIABLE = "template-variable" [131] Error: "the template uses a variable the metric does not give", "add it to templateVariables";
         TEMPLATE_VARIABLE_UNUSED = "template-variable-unused" [131] Warning: "the template does not use this variable", "remove it";
         ALERT_PROVIDER_ABSENT = "alert-provider-absent" [161] Warning: "alerts are lost until it exists", "apply the AlertProvider";
         HOOK_SERVICE_ABSENT = "hook-service-absent" [149] Warning: "no Service of that name exists in the namespace", "check the host";
+        NOT_CHECKED = "surroundings-unknown" [] Warning: "the watch caches are not filled yet", "apply again later to have these rules answer";
         UNFAIR = "unfair-comparison" [] Warning: "the canary runs smaller than its primary, so latencies cannot be compared", "reference an autoscaler, or scale the target like the primary";
         RECONCILED = "reconciled-elsewhere" [70] Warning: "another tool reconciles this object and reverts what a rollout changes", "let the tool ignore replicas and selector";
     }

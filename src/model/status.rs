@@ -115,6 +115,9 @@ pub struct Status {
     pub last_promoted: String,
     /// `trackedConfigs`: `configmap/NAME` or `secret/NAME` → checksum.
     pub tracked_configs: Option<BTreeMap<String, String>>,
+    /// `promotedConfigs` (ours): what `trackedConfigs` was when `lastPromotedSpec` was promoted. With it a promoted
+    /// config that comes back is known as such, and a lost primary is rebuilt with the configs it had.
+    pub promoted_configs: Option<BTreeMap<String, String>>,
     /// `lastTransitionTime`: set at every status write (whole seconds on the wire); no clock.
     pub last_transition: Option<Timestamp>,
     /// `lastCheckTime` (ours, microseconds): when a check or gate was last asked. The only pace of the analysis.
@@ -227,7 +230,8 @@ pub fn read(status: Option<&Value>) -> Result<Status, UnknownStage> {
         iterations: u32::try_from(count("iterations")).unwrap_or_default(),
         last_applied: text("lastAppliedSpec"),
         last_promoted: text("lastPromotedSpec"),
-        tracked_configs,
+        tracked_configs: configs("trackedConfigs"),
+        promoted_configs: configs("promotedConfigs"),
         last_transition: time(status.get("lastTransitionTime")),
         last_check: time(status.get("lastCheckTime")),
         progress,
@@ -269,6 +273,7 @@ pub fn write(status: &Status) -> Value {
         "lastAppliedSpec": text(&status.last_applied),
         "lastPromotedSpec": text(&status.last_promoted),
         "trackedConfigs": status.tracked_configs,
+        "promotedConfigs": status.promoted_configs,
         "lastTransitionTime": status.last_transition.map(seconds),
         "lastCheckTime": status.last_check.map(micros),
         "progress": status.progress.map(|mark| json!({
@@ -310,6 +315,7 @@ mod tests {
                 last_applied: "v1:a".into(),
                 last_promoted: "v1:b".into(),
                 tracked_configs: Some(BTreeMap::from([("configmap/a".into(), "b".into())])),
+                promoted_configs: Some(BTreeMap::from([("configmap/a".into(), "c".into())])),
                 last_transition: Some(whole),
                 last_check: Some(at),
                 progress: Some(ProgressMark {

@@ -134,3 +134,234 @@ fn go_duration(milliseconds: f64) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::canary::{
+        Analysis, Bounds, Identity, Metadata, Provider, Service, Strategy, Target, Unmanaged,
+    };
+
+    fn canary() -> Canary {
+        Canary {
+            id: Identity {
+                namespace: "test".to_owned(),
+                name: "shop".to_owned(),
+                uid: String::new(),
+            },
+            generation: 1,
+            provider: Provider::Kubernetes,
+            metrics_server: None,
+            target: Target {
+                kind: TargetKind::Deployment,
+                name: "podinfo".to_owned(),
+            },
+            autoscaler: None,
+            service: Service {
+                name: "podinfo".to_owned(),
+                port: 80,
+                port_name: "http".to_owned(),
+                target_port: None,
+                app_protocol: None,
+                traffic_distribution: None,
+                port_discovery: false,
+                headless: false,
+                apex: Metadata::default(),
+                primary: Metadata::default(),
+                canary: Metadata::default(),
+                unmanaged: Unmanaged::default(),
+            },
+            analysis: Analysis {
+                skip: false,
+                interval: Duration::from_secs(10),
+                threshold: NonZeroU32::MIN,
+                strategy: Strategy::BlueGreen {
+                    iterations: NonZeroU32::MIN,
+                    mirror: false,
+                },
+                checks: Vec::new(),
+                hooks: Vec::new(),
+                alerts: Vec::new(),
+                primary_ready: 100,
+                canary_ready: 100,
+            },
+            progress_deadline: Duration::from_secs(60),
+            suspended: false,
+            revert_on_deletion: false,
+        }
+    }
+
+    fn check(source: Source, min: Option<f64>, max: Option<f64>) -> Check {
+        let name = match &source {
+            Source::SuccessRate => "request-success-rate",
+            Source::RequestDuration => "request-duration",
+            Source::Query(_) | Source::Template { .. } => "errors",
+        };
+        Check {
+            metric: 0,
+            name: name.to_owned(),
+            source,
+            bounds: Bounds { min, max },
+            interval: "1m".to_owned(),
+        }
+    }
+
+    fn query() -> Source {
+        Source::Query(String::new())
+    }
+
+    fn template() -> Source {
+        Source::Template {
+            namespace: "test".to_owned(),
+            name: "latency".to_owned(),
+            variables: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn says_in_flaggers_words_what_is_wrong() {
+        use Source::{RequestDuration, SuccessRate};
+        let nothing = || Answer::NoValues("no values found".to_owned());
+        let error = || Answer::Error("connection refused".to_owned());
+        let table = [
+            (
+                SuccessRate,
+                Some(99.0),
+                None,
+                Answer::Value(97.126),
+                "Halt shop.test advancement success rate 97.13% < 99%",
+            ),
+            (
+                SuccessRate,
+                None,
+                Some(99.5),
+                Answer::Value(100.0),
+                "Halt shop.test advancement success rate 100.00% > 99.5%",
+            ),
+            (
+                RequestDuration,
+                None,
+                Some(500.0),
+                Answer::Value(750.0),
+                "Halt shop.test advancement request duration 750ms > 500ms",
+            ),
+            (
+                RequestDuration,
+                Some(1.5),
+                None,
+                Answer::Value(0.25),
+                "Halt shop.test advancement request duration 250µs < 1.5ms",
+            ),
+            (
+                query(),
+                None,
+                Some(5.0),
+                Answer::Value(50.0),
+                "Halt shop.test advancement errors 50.00 > 5",
+            ),
+            (
+                template(),
+                Some(2.5),
+                None,
+                Answer::Value(2.0),
+                "Halt shop.test advancement errors 2.00 < 2.5",
+            ),
+            (
+                SuccessRate,
+                Some(99.0),
+                None,
+                nothing(),
+                "Halt advancement no values found for kubernetes metric request-success-rate probably podinfo.test is not \
+                 receiving traffic: no values found",
+            ),
+            (
+                RequestDuration,
+                None,
+                Some(500.0),
+                nothing(),
+                "Halt advancement no values found for kubernetes metric request-duration probably podinfo.test is not \
+                 receiving traffic",
+            ),
+            (
+                query(),
+                None,
+                Some(5.0),
+                nothing(),
+                "Halt advancement no values found for metric: errors",
+            ),
+            (
+                template(),
+                None,
+                Some(5.0),
+                Answer::Value(f64::NAN),
+                "Halt advancement no values found for custom metric: errors: no values found",
+            ),
+            (
+                SuccessRate,
+                Some(99.0),
+                None,
+                error(),
+                "Prometheus query failed: connection refused",
+            ),
+            (
+                query(),
+                None,
+                Some(5.0),
+                error(),
+                "Prometheus query failed for errors: connection refused",
+            ),
+            (
+                template(),
+                None,
+                Some(5.0),
+                error(),
+                "Metric query failed for errors: connection refused",
+            ),
+        ];
+        for (source, min, max, answer, text) in table {
+            let check = check(source, min, max);
+            match judge(&canary(), &check, &answer) {
+                Verdict::Halted(notice) => assert_eq!(notice.text, text),
+                Verdict::Passed(value) => panic!("{value} passed, expected: {text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn both_ends_of_the_range_are_good_and_infinity_is_not() {
+        let judge = |min, max, value| {
+            let verdict = judge(&canary(), &check(query(), min, max), &Answer::Value(value));
+            matches!(verdict, Verdict::Passed(_))
+        };
+        assert!(judge(Some(1.0), Some(5.0), 1.0) && judge(Some(1.0), Some(5.0), 5.0));
+        assert!(!judge(Some(1.0), None, 0.999) && !judge(None, Some(5.0), 5.001));
+        assert!(!judge(None, Some(5.0), f64::INFINITY) && !judge(Some(1.0), None, f64::NEG_INFINITY));
+        assert!(
+            judge(None, None, f64::INFINITY),
+            "an empty range accepts any value"
+        );
+    }
+
+    #[test]
+    fn durations_print_as_go_does() {
+        let table = [
+            (0.0, "0s"),
+            (0.000_5, "500ns"),
+            (0.5, "500µs"),
+            (1.0, "1ms"),
+            (499.75, "499.75ms"),
+            (1_000.0, "1s"),
+            (1_500.0, "1.5s"),
+            (120_000.0, "2m0s"),
+            (3_723_004.0, "1h2m3.004s"),
+            (-1.5, "-1.5ms"),
+        ];
+        for (milliseconds, text) in table {
+            assert_eq!(go_duration(milliseconds), text);
+        }
+    }
+}

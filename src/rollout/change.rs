@@ -68,31 +68,38 @@ pub(super) fn judged(status: &Status) -> Option<Revision> {
     })
 }
 
-/// The revision the primary is rebuilt from; `None` when our hashes do not name it. Its configs are known by name
-/// only while they are those tracked last.
+/// The revision promoted last; `None` when our hashes do not name it.
 pub(super) fn promoted(status: &Status) -> Option<Revision> {
     (!unknown(&status.last_promoted)).then(|| Revision {
         template: status.last_promoted.clone(),
-        configs: status.tracked_configs.clone(),
+        configs: status.promoted_configs.clone(),
     })
+}
+
+/// What a primary that vanished is made from: what it was promoted to last, which in Finalising is not in
+/// `lastPromotedSpec` yet.
+pub(super) fn rebuilt_from(status: &Status) -> Option<Revision> {
+    if status.stage == Stage::Finalising {
+        judged(status)
+    } else {
+        promoted(status)
+    }
 }
 
 fn is_promoted(seen: &Observed, current: &Revision) -> bool {
     if revision::is_foreign(&seen.status.last_promoted) {
         return seen.target_equals_primary;
     }
-    let tracks = current
-        .configs
-        .as_ref()
-        .is_some_and(|configs| !configs.is_empty());
-    let same_configs = || {
+    let configs = !configs_differ(seen.status.promoted_configs.as_ref(), current);
+    // A status that does not know (tracking was switched on since): the primary says what it was rendered from.
+    let rendered = || {
         let running = seen
             .primary
             .workload()
             .and_then(|primary| primary.revision.as_ref());
         running.is_some_and(|running| *running == current.identity())
     };
-    current.template == seen.status.last_promoted && (!tracks || same_configs())
+    current.template == seen.status.last_promoted && (configs || rendered())
 }
 
 /// Tracking that is switched off tells nothing; tracking that is switched on without configs changes nothing.

@@ -109,3 +109,58 @@ fn renewed(
 pub(super) fn whole_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn promoted_moves_as_flaggers_does() {
+        let mut status = Status::default();
+        let kind = TargetKind::Deployment;
+        promoted(&mut status, Stage::Initialized, kind, at(1));
+        assert!(stall(&mut status, "TargetNotFound", "gone", at(1)));
+        let first = status.clone();
+        promoted(&mut status, Stage::Initialized, kind, at(2));
+        assert_eq!(status, first, "same status and reason: untouched");
+
+        promoted(&mut status, Stage::Succeeded, kind, at(3));
+        let condition = &status.conditions[0];
+        assert_eq!(
+            (condition.kind.as_str(), condition.reason.as_str()),
+            (PROMOTED, "Succeeded")
+        );
+        assert_eq!((condition.last_transition, condition.last_update), (at(1), at(3)));
+        assert_eq!(
+            condition.message,
+            "Canary analysis completed successfully, promotion finished."
+        );
+
+        promoted(&mut status, Stage::Failed, kind, at(4));
+        let condition = &status.conditions[0];
+        assert_eq!(
+            (condition.status.as_str(), condition.last_transition),
+            ("False", at(4))
+        );
+        assert_eq!(
+            condition.message,
+            "Canary analysis failed, Deployment scaled to zero."
+        );
+        assert_eq!(status.conditions.len(), 2, "ours stays");
+    }
+
+    #[test]
+    fn stalled_is_written_once_per_cause() {
+        let mut status = Status::default();
+        assert!(stall(&mut status, "TargetNotFound", "gone", at(1)));
+        assert!(!stall(&mut status, "TargetNotFound", "gone", at(2)));
+        assert!(stall(&mut status, "ServiceOwned", "taken", at(3)));
+        assert_eq!(status.conditions[0].last_transition, at(1));
+        unstall(&mut status);
+        assert!(status.conditions.is_empty());
+    }
+}

@@ -44,11 +44,11 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Puts right what should stand since the bootstrap: a vanished primary comes back from the last promoted
-    /// revision, changed Services are rendered anew. The apex is turned only to a primary that serves.
+    /// Puts right what should stand since the bootstrap: a vanished primary comes back from the revision
+    /// it was promoted to last, changed Services are rendered anew. The apex is turned only to a primary that serves.
     pub(super) fn mend(&mut self) {
         if self.seen.primary == Seen::Absent
-            && let Some(revision) = change::promoted(&self.status)
+            && let Some(revision) = change::rebuilt_from(&self.status)
         {
             self.step(Step::EnsurePrimary(revision));
         }

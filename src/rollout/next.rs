@@ -55,7 +55,10 @@ fn decide(canary: &Canary, seen: &Observed, heard: &Answers, now: Timestamp) -> 
     if canary.revert_on_deletion != seen.has_finalizer {
         return Ok(finalizer(canary, draft()));
     }
-    if seen.primary == Seen::Absent && had_primary(&seen.status) && change::promoted(&seen.status).is_none() {
+    if seen.primary == Seen::Absent
+        && had_primary(&seen.status)
+        && change::rebuilt_from(&seen.status).is_none()
+    {
         return Ok(blocked(&primary_lost(canary), draft()));
     }
     let pass = Pass {

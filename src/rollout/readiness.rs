@@ -108,7 +108,7 @@ pub fn readiness(
         return Readiness::Ready;
     };
     let observed = workload.observed_generation >= workload.generation;
-    if observed && workload.deadline_exceeded {
+    if observed && workload.deadline_exceeded && workload.desired > 0 {
         return Readiness::Stuck(Why(format!(
             "{} {:?} exceeded its progress deadline",
             word(kind),

@@ -10,9 +10,9 @@ use crate::model::violation::{FieldPath, Report, Violation};
 
 /// Where everything that is found goes.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(in crate::model) struct Findings {
     /// What was found so far.
-    pub(super) report: Report,
+    pub(in crate::model) report: Report,
     /// The manifest names its provider, so what depends on it is certain.
     pub(super) provider_is_certain: bool,
     /// Unknown fields are worth a word.
@@ -21,7 +21,12 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Reports a rule broken at `path`. Empty `expected` says the rule's reason, empty `fix` its usual fix.
-    pub(super) fn add(&mut self, rule: &Rule, path: &FieldPath, found: impl Into<String>) -> &mut Violation {
+    pub(in crate::model) fn add(
+        &mut self,
+        rule: &Rule,
+        path: &FieldPath,
+        found: impl Into<String>,
+    ) -> &mut Violation {
         let refused = match rule.severity {
             Severity::Error => true,
             Severity::Warning => false,
@@ -47,13 +52,13 @@ impl Findings {
 
 impl Violation {
     /// Says what is expected here, in place of the rule's reason.
-    pub(super) fn expecting(&mut self, expected: impl Into<String>) -> &mut Self {
+    pub(in crate::model) fn expecting(&mut self, expected: impl Into<String>) -> &mut Self {
         self.expected = expected.into();
         self
     }
 
     /// Says how to fix it here, in place of the rule's usual fix.
-    pub(super) fn fixed_by(&mut self, fix: impl Into<String>) -> &mut Self {
+    pub(in crate::model) fn fixed_by(&mut self, fix: impl Into<String>) -> &mut Self {
         self.fix = fix.into();
         self
     }

@@ -159,6 +159,10 @@ fn headers(field: &Field<'_>, findings: &mut Findings) -> Vec<String> {
 
 fn judge_query(field: &Field<'_>, text: &str, kind: Option<&str>, findings: &mut Findings) {
     let Some(kind) = kind else { return };
+    if text.trim().is_empty() {
+        findings.add(&rules::QUERY_EMPTY, &field.path, "only white space");
+        return;
+    }
     if kind == "prometheus" {
         query::promql(field, text, &Context::stand_in(), findings);
     } else {
@@ -185,7 +189,7 @@ fn judge_query(field: &Field<'_>, text: &str, kind: Option<&str>, findings: &mut
             shape("CloudWatch takes a JSON list of metric data queries", findings);
         }
         "graphite" if !plain.contains("target=") => {
-            shape("Graphite takes a URL query such as target=…&from=-5min", findings)
+            shape("Graphite takes a URL query such as target=…&from=-5min", findings);
         }
         "keptn" => {
             let parts: Vec<_> = plain.trim().split('/').collect();

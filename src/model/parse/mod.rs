@@ -18,7 +18,8 @@ use fields::{Field, Findings};
 mod alert_provider;
 mod alerts;
 mod analysis;
-mod fields;
+mod bounds;
+pub(in crate::model) mod fields;
 mod hooks;
 mod metric_template;
 mod metrics;
@@ -168,24 +169,7 @@ fn read(root: &Field<'_>, spec: &Field<'_>, settings: &Settings, findings: &mut 
     };
     provider::needs(spec, &context, findings);
     let autoscaler = target::autoscaler(&spec.get("autoscalerRef"), &target, findings);
-    let deadline = spec.get("progressDeadlineSeconds");
-    let progress_deadline = match deadline.integer(findings) {
-        None => default::PROGRESS_DEADLINE,
-        Some(seconds) => match u32::try_from(seconds)
-            .ok()
-            .filter(|s| (1..=i32::MAX as u32).contains(s))
-        {
-            Some(seconds) => Duration::from_secs(seconds.into()),
-            None => {
-                findings.add(
-                    &rules::PROGRESS_DEADLINE,
-                    &deadline.path,
-                    format!("{seconds} seconds"),
-                );
-                default::PROGRESS_DEADLINE
-            }
-        },
-    };
+    let progress_deadline = progress_deadline(&spec.get("progressDeadlineSeconds"), findings);
     let skip = spec.get("skipAnalysis").flag(findings);
     let suspended = spec.get("suspend");
     let is_suspended = suspended.flag(findings);
@@ -216,6 +200,21 @@ fn read(root: &Field<'_>, spec: &Field<'_>, settings: &Settings, findings: &mut 
         suspended: is_suspended,
         revert_on_deletion: spec.get("revertOnDeletion").flag(findings),
     })
+}
+
+fn progress_deadline(field: &Field<'_>, findings: &mut Findings) -> Duration {
+    let Some(seconds) = field.integer(findings) else {
+        return default::PROGRESS_DEADLINE;
+    };
+    if (1..=i64::from(i32::MAX)).contains(&seconds) {
+        return Duration::from_secs(seconds.unsigned_abs());
+    }
+    findings.add(
+        &rules::PROGRESS_DEADLINE,
+        &field.path,
+        format!("{seconds} seconds"),
+    );
+    default::PROGRESS_DEADLINE
 }
 
 /// Who the object is; the namespace is `default` before the API server has filled it in.

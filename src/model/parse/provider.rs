@@ -87,14 +87,13 @@ pub(super) fn keeps_sessions(provider: &Provider) -> bool {
 /// Operators of `analysis.match` this provider drops, and whether it honours only one header.
 pub(super) fn match_limits(provider: &Provider) -> (&'static [&'static str], bool) {
     match provider {
-        Provider::Kubernetes => (&[], false),
         Provider::Other(name) if name.starts_with("gatewayapi") => {
             (&["prefix", "suffix", "sourceLabels"], false)
         }
         Provider::Other(name) if name == "contour" => (&["regex"], true),
         Provider::Other(name) if name == "istio" => (&["suffix"], false),
         Provider::Other(name) if name == "nginx" || name.starts_with("appmesh") => (&[], true),
-        Provider::Other(_) => (&[], false),
+        Provider::Kubernetes | Provider::Other(_) => (&[], false),
     }
 }
 

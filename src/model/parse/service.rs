@@ -68,16 +68,13 @@ pub(super) fn read(
         );
     }
     let port_field = field.get("port");
-    let port = match port_field.integer(findings) {
-        Some(number) => port_number(&port_field, number, findings),
-        None => {
-            if field.is_set() && !port_field.is_set() && !own {
-                findings.add(&rules::PORT_RANGE, &port_field.path, "missing");
-            }
-            None
-        }
+    if field.is_set() && !port_field.is_set() && !own {
+        findings.add(&rules::PORT_RANGE, &port_field.path, "missing");
     }
-    .unwrap_or(80);
+    let number = port_field.integer(findings);
+    let port = number
+        .and_then(|number| port_number(&port_field, number, findings))
+        .unwrap_or(80);
     let port_name_field = field.get("portName");
     let port_name = port_name_field
         .text(findings)

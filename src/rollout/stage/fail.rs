@@ -83,7 +83,9 @@ pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Pla
             format!("Promotion failed, primary not ready: {why}"),
         ),
     );
-    let last = promoted(&pass.seen.status).filter(|last| Some(last) != judged(&pass.seen.status).as_ref());
+    // The configs of a primary are copies of the live ones: with the template alone there is nothing to go back to.
+    let judged = judged(&pass.seen.status).map(|judged| judged.template);
+    let last = promoted(&pass.seen.status).filter(|last| Some(&last.template) != judged.as_ref());
     match last {
         Some(last) => {
             draft.step(Step::Promote(last));

@@ -4,9 +4,11 @@ use crate::model::notice::{Notice, Reason, Severity};
 use crate::model::status::Stage;
 
 use super::stand::{self, New};
+use super::{fail, initialize};
 use crate::rollout::change::judged;
+use crate::rollout::draft::Draft;
 use crate::rollout::observed::Seen;
-use crate::rollout::pass::{AGAIN, Pass};
+use crate::rollout::pass::{AGAIN, Pass, Wait};
 use crate::rollout::plan::Plan;
 
 /// Stage Finalising. Not paced.
@@ -24,11 +26,33 @@ pub(in crate::rollout) fn finalise(pass: &Pass<'_>) -> Plan {
         }
         stand::adopt_promoted(pass, &mut draft);
     }
+    // Gone and rebuilt, or broken, since it was ready last.
+    match pass.wait_for_primary() {
+        Wait::Over => succeed(pass, draft),
+        Wait::Longer {
+            mark,
+            news,
+            why,
+            left,
+        } => {
+            draft.status.progress = Some(mark);
+            if news {
+                draft.say(initialize::not_ready(pass, &why));
+            }
+            draft.wake_in(left);
+            draft.finish()
+        }
+        Wait::InVain(why) => fail::promotion(pass, draft, &why),
+    }
+}
+
+fn succeed(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
     draft.park();
     draft.enter(Stage::Succeeded);
     let status = &mut draft.status;
     status.iterations = 0;
     status.last_promoted.clone_from(&status.last_applied);
+    status.promoted_configs.clone_from(&status.tracked_configs);
     status.promoted_generation = status.judged_generation;
     draft.call_post_rollout(Stage::Succeeded);
     let (text, alert) = if pass.canary.analysis.skip {

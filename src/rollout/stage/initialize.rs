@@ -149,6 +149,7 @@ fn complete(pass: &Pass<'_>, draft: &mut Draft<'_>, runs: &Revision) {
     draft.enter(Stage::Initialized);
     let status = &mut draft.status;
     status.last_promoted.clone_from(&runs.template);
+    status.promoted_configs.clone_from(&runs.configs);
     status.promoted_generation = status.judged_generation;
     status.failed_checks = 0;
     status.iterations = 0;

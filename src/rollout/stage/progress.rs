@@ -99,8 +99,10 @@ fn is_first(pass: &Pass<'_>) -> bool {
 fn check(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
     let (status, analysis) = (&pass.seen.status, &pass.canary.analysis);
     draft.wake_in(analysis.interval);
-    if let Some(hook) = rollback_called(pass, &mut draft)? {
+    if analysis.hooks_of(HookKind::Rollback).next().is_some() {
         draft.asked();
+    }
+    if let Some(hook) = rollback_called(pass, &mut draft)? {
         return Ok(fail::fail(pass, draft, &Cause::Manual(hook)));
     }
     if status.failed_checks >= analysis.threshold.get() {

@@ -45,16 +45,19 @@ pub(super) fn adopt_promoted(pass: &Pass<'_>, draft: &mut Draft<'_>) {
     let promoted = &mut draft.status.last_promoted;
     if revision::is_foreign(promoted) || promoted.is_empty() {
         promoted.clone_from(&pass.current.template);
+        draft.status.promoted_configs.clone_from(&pass.current.configs);
         draft.step(Step::Record(pass.current.clone()));
     }
 }
 
-/// Nothing to judge. Whoever closed the gate is not asked about a revision that is gone.
+/// Nothing to judge. A gate that is closed for a revision that is gone is not asked again: the Canary is back where
+/// it was.
 fn rest(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
     draft.scale_primary();
     draft.status.progress = None;
     if pass.seen.status.stage == Stage::Waiting {
-        draft.enter(Stage::Initialized);
+        let good = draft.status.last_applied == draft.status.last_promoted;
+        draft.enter(if good { Stage::Initialized } else { Stage::Failed });
     }
     draft.finish()
 }
@@ -78,7 +81,7 @@ fn rebuild(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
 /// not get there is no reason to hold back what may mend it.
 fn start(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
     let stage = pass.seen.status.stage;
-    if !pass.canary.analysis.skip {
+    if !pass.canary.analysis.skip && stage != Stage::Waiting {
         match pass.wait_for_primary() {
             Wait::Over | Wait::InVain(_) => {}
             Wait::Longer {

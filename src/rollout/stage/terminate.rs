@@ -55,7 +55,7 @@ pub(in crate::rollout) fn terminate(canary: &Canary, seen: &Observed, now: Times
         &patience,
     ) {
         Readiness::Ready | Readiness::Absent => {
-            draft.step(Step::Restore);
+            restore(seen, &mut draft);
             release(canary, draft)
         }
         Readiness::Progressing(_) => {
@@ -68,7 +68,7 @@ pub(in crate::rollout) fn terminate(canary: &Canary, seen: &Observed, now: Times
         }
         // The primary goes with the Canary: waiting longer helps nobody.
         Readiness::Stuck(why) => {
-            draft.step(Step::Restore);
+            restore(seen, &mut draft);
             draft.say(Notice::warning(
                 Reason::Terminating,
                 format!(
@@ -78,6 +78,13 @@ pub(in crate::rollout) fn terminate(canary: &Canary, seen: &Observed, now: Times
             ));
             release(canary, draft)
         }
+    }
+}
+
+/// A Service that is not ours to change, or a target without a label to select it by, is left as it is.
+fn restore(seen: &Observed, draft: &mut Draft<'_>) {
+    if seen.blocked.is_none() {
+        draft.step(Step::Restore);
     }
 }
 

@@ -1,0 +1,352 @@
+//! Rules that look around: a Canary among the other objects of its cluster.
+//!
+//! Owns [`Surroundings`], the little that these rules need to know, and their verdicts. What is absent warns, since
+//! manifests may be applied in any order; what is present and in the way is refused. Never asks anybody: the caller
+//! fills in what its watch caches (or the files given to `lint`) hold.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::canary::{Canary, Source, Target};
+use super::names;
+use super::parse::fields::Findings;
+use super::rules;
+use super::violation::{FieldPath, Report};
+
+mod scalers;
+mod services;
+mod target;
+
+/// What is known of one object.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Seen {
+    /// Nobody has looked: nothing is said.
+    #[default]
+    Unknown,
+    /// It does not exist.
+    Absent,
+    /// It exists; trimmed objects will do.
+    Present(Value),
+}
+
+impl Seen {
+    fn present(&self) -> Option<&Value> {
+        match self {
+            Seen::Present(value) => Some(value),
+            Seen::Unknown | Seen::Absent => None,
+        }
+    }
+}
+
+/// Another Canary of the namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its name.
+    pub name: String,
+    /// What it controls.
+    pub target: Target,
+    /// Its apex Service.
+    pub apex: String,
+}
+
+/// What lies around a Canary, all in its own namespace but for templates and alert providers.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The other Canaries of the namespace.
+    pub canaries: Vec<Neighbour>,
+    /// The workload `spec.targetRef` names.
+    pub target: Seen,
+    /// The workload `<target>-primary` of the same kind.
+    pub primary: Seen,
+    /// Deployments and DaemonSets of the namespace; the target and its primary may be among them.
+    pub workloads: Vec<Value>,
+    /// Services of the namespace; `None` when nobody has looked.
+    pub services: Option<Vec<Value>>,
+    /// HorizontalPodAutoscalers and ScaledObjects of the namespace; `None` when nobody has looked.
+    pub scalers: Option<Vec<Value>>,
+    /// MetricTemplates by namespace and name; no entry means nobody has looked.
+    pub templates: BTreeMap<(String, String), Seen>,
+    /// AlertProviders by namespace and name; no entry means nobody has looked.
+    pub alert_providers: BTreeMap<(String, String), Seen>,
+    /// `--selector-labels`; empty means Flagger's `app`, `name`, `app.kubernetes.io/name`.
+    pub selector_labels: Vec<String>,
+}
+
+/// Judges a Canary by what lies around it.
+pub fn look_around(canary: &Canary, surroundings: &Surroundings) -> Report {
+    let mut findings = Findings::default();
+    neighbours(canary, surroundings, &mut findings);
+    match &surroundings.target {
+        Seen::Unknown => {}
+        Seen::Absent => {
+            let found = format!(
+                "{} {} does not exist",
+                canary.target.kind.as_str(),
+                canary.target.name
+            );
+            findings.add(
+                &rules::TARGET_ABSENT,
+                &FieldPath::of("spec.targetRef.name"),
+                found,
+            );
+        }
+        Seen::Present(target) => {
+            target::judge(canary, target, surroundings, &mut findings);
+            services::judge_ports(canary, target, &mut findings);
+        }
+    }
+    services::judge(canary, surroundings, &mut findings);
+    scalers::judge(canary, surroundings, &mut findings);
+    references(canary, surroundings, &mut findings);
+    unchecked(canary, surroundings, &mut findings);
+    findings.report
+}
+
+/// The key and value that tell this target's pods apart, if it has them.
+fn selector<'a>(target: &'a Value, surroundings: &'a Surroundings) -> Option<(&'a str, &'a str)> {
+    let labels = target["spec"]["selector"]["matchLabels"].as_object()?;
+    let find = |key: &'a str| Some((key, labels.get(key)?.as_str()?));
+    if surroundings.selector_labels.is_empty() {
+        return ["app", "name", "app.kubernetes.io/name"]
+            .into_iter()
+            .find_map(find);
+    }
+    surroundings
+        .selector_labels
+        .iter()
+        .map(String::as_str)
+        .find_map(find)
+}
+
+/// Whether the object belongs to this Canary: one of its owners is a Canary of this name.
+fn is_ours(object: &Value, canary: &Canary) -> bool {
+    owners(object).any(|owner| owner["kind"] == "Canary" && owner["name"] == canary.id.name.as_str())
+}
+
+/// The owner that controls the object, when that is not this Canary.
+fn foreign_controller(object: &Value, canary: &Canary) -> Option<String> {
+    owners(object)
+        .find(|owner| {
+            owner["controller"] == true
+                && !(owner["kind"] == "Canary" && owner["name"] == canary.id.name.as_str())
+        })
+        .map(|owner| {
+            format!(
+                "{} {}",
+                owner["kind"].as_str().unwrap_or("owner"),
+                owner["name"].as_str().unwrap_or_default()
+            )
+        })
+}
+
+fn owners(object: &Value) -> impl Iterator<Item = &Value> {
+    object["metadata"]["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// The tool that reconciles an object, by the marks it leaves, and what makes it leave `field` alone.
+fn reconciler(object: &Value, field: &str) -> Option<(&'static str, String)> {
+    let metadata = &object["metadata"];
+    let has = |map: &str, key: &str| metadata[map].get(key).is_some();
+    if has("labels", "kapp.k14s.io/app") {
+        let steps = field.trim_start_matches('/').replace('/', ", ");
+        return Some((
+            "kapp",
+            format!("add a kapp rebaseRule for path [{steps}] with sources [existing]"),
+        ));
+    }
+    if has("labels", "argocd.argoproj.io/instance") || has("annotations", "argocd.argoproj.io/tracking-id") {
+        let fix =
+            format!("add {field} to the Application's ignoreDifferences, with RespectIgnoreDifferences=true");
+        return Some(("Argo CD", fix));
+    }
+    if has("labels", "kustomize.toolkit.fluxcd.io/name") || has("labels", "helm.toolkit.fluxcd.io/name") {
+        return Some((
+            "Flux",
+            format!(
+                "leave {} out of the source Flux applies",
+                field.trim_start_matches('/').replace('/', ".")
+            ),
+        ));
+    }
+    if metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm" {
+        return Some((
+            "Helm",
+            format!(
+                "leave {} out of the chart",
+                field.trim_start_matches('/').replace('/', ".")
+            ),
+        ));
+    }
+    None
+}
+
+fn neighbours(canary: &Canary, surroundings: &Surroundings, findings: &mut Findings) {
+    let (target_path, name_path) = (
+        FieldPath::of("spec.targetRef"),
+        FieldPath::of("spec.service.name"),
+    );
+    let services = |apex: &str| [apex.to_owned(), names::primary(apex), names::canary(apex)];
+    let ours = services(&canary.service.name);
+    for other in surroundings
+        .canaries
+        .iter()
+        .filter(|other| other.name != canary.id.name)
+    {
+        if other.target == canary.target {
+            let found = format!(
+                "Canary {} controls {} {} too",
+                other.name,
+                canary.target.kind.as_str(),
+                canary.target.name
+            );
+            findings.add(&rules::TARGET_TAKEN, &target_path, found);
+            continue;
+        }
+        if other.target.kind == canary.target.kind && names::primary(&other.target.name) == canary.target.name
+        {
+            let found = format!("{} is the primary of Canary {}", canary.target.name, other.name);
+            findings
+                .add(&rules::TARGET_IS_PRIMARY, &target_path.key("name"), found)
+                .fixed_by(format!("target {}", other.target.name));
+        }
+        if let Some(shared) = services(&other.apex)
+            .iter()
+            .find(|service| ours.contains(service))
+        {
+            let found = format!("Service {shared} belongs to Canary {}", other.name);
+            findings.add(&rules::APEX_TAKEN, &name_path, found);
+        }
+    }
+}
+
+/// Templates and alert providers, and the variables templates want.
+fn references(canary: &Canary, surroundings: &Surroundings, findings: &mut Findings) {
+    let metrics = FieldPath::of("spec.analysis.metrics");
+    for check in &canary.analysis.checks {
+        let Source::Template {
+            namespace,
+            name,
+            variables,
+        } = &check.source
+        else {
+            continue;
+        };
+        let path = metrics.index(check.metric);
+        match surroundings.templates.get(&(namespace.clone(), name.clone())) {
+            None | Some(Seen::Unknown) => {}
+            Some(Seen::Absent) => {
+                let found = format!("MetricTemplate {name}.{namespace} does not exist");
+                findings.add(&rules::TEMPLATE_ABSENT, &path.key("templateRef"), found);
+            }
+            Some(Seen::Present(template)) => {
+                let Some(query) = template["spec"]["query"].as_str() else {
+                    continue;
+                };
+                let wanted = variables_of(query);
+                let path = path.key("templateVariables");
+                for variable in wanted
+                    .iter()
+                    .filter(|variable| !variables.contains_key(**variable))
+                {
+                    let found = format!("MetricTemplate {name}.{namespace} uses variables.{variable}");
+                    findings.add(&rules::TEMPLATE_VARIABLE, &path.key(variable), found);
+                }
+                // A template that hands the whole map to a function may use any of them.
+                let opaque = query.matches("variables").count() > wanted.len();
+                for variable in variables
+                    .keys()
+                    .filter(|key| !opaque && !wanted.contains(&key.as_str()))
+                {
+                    findings.add(
+                        &rules::TEMPLATE_VARIABLE_UNUSED,
+                        &path.key(variable),
+                        format!("unused by {name}.{namespace}"),
+                    );
+                }
+            }
+        }
+    }
+    for (index, alert) in canary.analysis.alerts.iter().enumerate() {
+        let key = (alert.provider_namespace.clone(), alert.provider.clone());
+        if surroundings.alert_providers.get(&key) == Some(&Seen::Absent) {
+            let path = FieldPath::of("spec.analysis.alerts")
+                .index(index)
+                .key("providerRef");
+            let found = format!(
+                "AlertProvider {}.{} does not exist",
+                alert.provider, alert.provider_namespace
+            );
+            findings.add(&rules::ALERT_PROVIDER_ABSENT, &path, found);
+        }
+    }
+}
+
+/// Keys `k` of `variables.k` in a template.
+fn variables_of(query: &str) -> Vec<&str> {
+    let mut found: Vec<&str> = Vec::new();
+    for (at, word) in query.match_indices("variables.") {
+        let rest = &query[at + word.len()..];
+        let end = rest
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        // `index variables "a-b"` and repeated keys do not count twice.
+        if end > 0 {
+            found.push(&rest[..end]);
+        }
+    }
+    found
+}
+
+/// Says which rules had nothing to go by.
+fn unchecked(canary: &Canary, surroundings: &Surroundings, findings: &mut Findings) {
+    let mut unknown = Vec::new();
+    if surroundings.target == Seen::Unknown {
+        unknown.push("target");
+    }
+    if surroundings.services.is_none() {
+        unknown.push("Services");
+    }
+    if surroundings.scalers.is_none() {
+        unknown.push("autoscalers");
+    }
+    let templates = canary
+        .analysis
+        .checks
+        .iter()
+        .filter_map(|check| match &check.source {
+            Source::Template { namespace, name, .. } => Some((namespace.clone(), name.clone())),
+            Source::SuccessRate | Source::RequestDuration | Source::Query(_) => None,
+        });
+    if templates
+        .into_iter()
+        .any(|key| matches!(surroundings.templates.get(&key), None | Some(Seen::Unknown)))
+    {
+        unknown.push("metric templates");
+    }
+    let mut providers = canary
+        .analysis
+        .alerts
+        .iter()
+        .map(|alert| (alert.provider_namespace.clone(), alert.provider.clone()));
+    if providers.any(|key| matches!(surroundings.alert_providers.get(&key), None | Some(Seen::Unknown))) {
+        unknown.push("alert providers");
+    }
+    if !unknown.is_empty() {
+        findings.add(
+            &rules::NOT_CHECKED,
+            &FieldPath::of("spec"),
+            format!("not looked at: {}", unknown.join(", ")),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

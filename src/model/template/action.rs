@@ -1,0 +1,815 @@
+//! One `{{ action }}`: split into words, understood, evaluated.
+//!
+//! Source: Go's `text/template`: pipelines, variables, trim markers, comments, `printf`, `print`, `index`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::promql::place::Span;
+use super::super::promql::spelling::nearest;
+use super::{Code, Context, MAX_BYTES, STAND_IN, TemplateError, is_blank, trims_left};
+
+/// Parentheses nested deeper are refused.
+const MAX_DEPTH: usize = 16;
+
+/// Functions a template may call without arguments, and `variables`.
+const VALUES: [&str; 8] = [
+    "name",
+    "namespace",
+    "target",
+    "service",
+    "ingress",
+    "route",
+    "interval",
+    "variables",
+];
+/// Functions with arguments.
+const FUNCTIONS: [&str; 4] = ["printf", "print", "println", "index"];
+/// What Go's `text/template` knows besides.
+const UNSUPPORTED: [&str; 27] = [
+    "if", "else", "end", "range", "with", "define", "block", "template", "break", "continue", "and", "or",
+    "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "slice", "html", "js", "urlquery", "call", "nil",
+    "true",
+];
+
+type Outcome<T> = Result<T, Box<TemplateError>>;
+
+fn error<T>(
+    code: Code,
+    span: Span,
+    found: impl Into<String>,
+    expected: &str,
+    fix: impl Into<String>,
+) -> Outcome<T> {
+    Err(Box::new(TemplateError {
+        code,
+        span,
+        found: found.into(),
+        expected: expected.to_owned(),
+        fix: fix.into(),
+    }))
+}
+
+/// An action that was closed.
+pub(super) struct Done {
+    /// What it becomes.
+    pub(super) output: String,
+    /// One past its `}}`.
+    pub(super) end: usize,
+    pub(super) trims_right: bool,
+    /// The variables its output depends on.
+    pub(super) keys: BTreeSet<String>,
+    /// What is wrong inside.
+    pub(super) error: Option<Box<TemplateError>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Text(String),
+    Integer(i64),
+    Map,
+}
+
+impl Value {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) => "a number",
+            Self::Map => "the map of variables",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tok {
+    /// A function or keyword.
+    Name,
+    /// `.key`
+    Field,
+    /// `$name`
+    Variable,
+    /// `"…"`
+    Text,
+    /// `` `…` ``
+    RawText,
+    Integer,
+    Open,
+    Close,
+    Pipe,
+    /// `:=`
+    Declare,
+    /// `=`
+    Assign,
+    End,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Token {
+    tok: Tok,
+    span: Span,
+}
+
+/// Evaluates the actions of one template, in order.
+pub(super) struct Runner<'a> {
+    template: &'a str,
+    context: &'a Context,
+    /// `$name` → value and the keys it came from.
+    declared: BTreeMap<String, (Value, BTreeSet<String>)>,
+    pub(super) functions: BTreeSet<String>,
+    pub(super) keys: BTreeSet<String>,
+    tokens: Vec<Token>,
+    at: usize,
+    /// Keys the current action used.
+    used: BTreeSet<String>,
+}
+
+impl<'a> Runner<'a> {
+    pub(super) fn new(template: &'a str, context: &'a Context) -> Self {
+        Self {
+            template,
+            context,
+            declared: BTreeMap::new(),
+            functions: BTreeSet::new(),
+            keys: BTreeSet::new(),
+            tokens: Vec::new(),
+            at: 0,
+            used: BTreeSet::new(),
+        }
+    }
+
+    /// Runs the action that opens at this place. Errors: it never closes.
+    pub(super) fn run(&mut self, open: usize) -> Outcome<Done> {
+        let mut start = open + 2;
+        if trims_left(self.template, open) {
+            start += 1;
+        }
+        let inner = &self.template[start..];
+        let inner = inner.trim_start_matches(is_blank);
+        let start = self.template.len() - inner.len();
+        if inner.starts_with("/*") {
+            return self.comment(open, start);
+        }
+        self.used.clear();
+        let (end, trims_right) = self.split(open, start)?;
+        self.at = 0;
+        let (output, error) = match self.action(open) {
+            Ok(output) => (output, None),
+            Err(error) => (String::new(), Some(error)),
+        };
+        Ok(Done {
+            output,
+            end,
+            trims_right,
+            keys: self.used.clone(),
+            error,
+        })
+    }
+
+    fn comment(&self, open: usize, start: usize) -> Outcome<Done> {
+        let whole = Span::new(open, open + 2);
+        let Some(length) = self.template[start + 2..].find("*/") else {
+            return error(
+                Code::Syntax,
+                whole,
+                "a comment that is never closed",
+                "expected */}} at the end of the comment",
+                "add */}}",
+            );
+        };
+        let after = start + 2 + length + 2;
+        let rest = &self.template[after..];
+        let trimmed = rest.trim_start_matches(is_blank);
+        let trims_right = trimmed.len() < rest.len() && trimmed.starts_with("-}}");
+        if !trims_right && !rest.starts_with("}}") {
+            return error(
+                Code::Syntax,
+                Span::at(after),
+                "something between the end of a comment and the end of its action",
+                "expected }} directly after */",
+                "give the comment an action of its own: {{/* comment */}}",
+            );
+        }
+        let end = if trims_right {
+            self.template.len() - trimmed.len() + 3
+        } else {
+            after + 2
+        };
+        Ok(Done {
+            output: String::new(),
+            end,
+            trims_right,
+            keys: BTreeSet::new(),
+            error: None,
+        })
+    }
+
+    /// Splits the action into tokens; the place behind its `}}`, and whether it trims.
+    fn split(&mut self, open: usize, start: usize) -> Outcome<(usize, bool)> {
+        self.tokens.clear();
+        let mut at = start;
+        loop {
+            let rest = &self.template[at..];
+            let trimmed = rest.trim_start_matches(is_blank);
+            let spaced = trimmed.len() < rest.len();
+            at += rest.len() - trimmed.len();
+            if spaced && trimmed.starts_with("-}}") {
+                self.end_tokens(at);
+                return Ok((at + 3, true));
+            }
+            if trimmed.starts_with("}}") {
+                self.end_tokens(at);
+                return Ok((at + 2, false));
+            }
+            let Some(first) = trimmed.chars().next() else {
+                return error(
+                    Code::Syntax,
+                    Span::new(open, open + 2),
+                    "`{{` opened here is never closed",
+                    "expected }} at the end of the action",
+                    "add }}",
+                );
+            };
+            let (tok, length) = self.word(at, first, trimmed)?;
+            let span = Span::new(at, at + length);
+            // A field belongs to the word before it only when nothing stands between them.
+            self.tokens.push(Token { tok, span });
+            at += length;
+        }
+    }
+
+    fn end_tokens(&mut self, at: usize) {
+        self.tokens.push(Token {
+            tok: Tok::End,
+            span: Span::at(at),
+        });
+    }
+
+    /// The token at the start of `rest`, and its length.
+    fn word(&self, at: usize, first: char, rest: &str) -> Outcome<(Tok, usize)> {
+        let run = |text: &str| -> usize {
+            text.chars()
+                .take_while(|letter| *letter == '_' || letter.is_alphanumeric())
+                .map(char::len_utf8)
+                .sum()
+        };
+        let here = Span::new(at, at + first.len_utf8());
+        match first {
+            '(' => Ok((Tok::Open, 1)),
+            ')' => Ok((Tok::Close, 1)),
+            '|' => Ok((Tok::Pipe, 1)),
+            ':' if rest.starts_with(":=") => Ok((Tok::Declare, 2)),
+            '=' => Ok((Tok::Assign, 1)),
+            '$' => Ok((Tok::Variable, 1 + run(&rest[1..]))),
+            '.' => Ok((Tok::Field, 1 + run(&rest[1..]))),
+            '"' => self.text_end(at).map(|length| (Tok::Text, length)),
+            '`' => match rest[1..].find('`') {
+                Some(length) => Ok((Tok::RawText, length + 2)),
+                None => error(
+                    Code::Syntax,
+                    here,
+                    "a raw string that is never closed",
+                    "expected a closing backtick",
+                    "add a backtick",
+                ),
+            },
+            '0'..='9' => Ok((Tok::Integer, run(rest))),
+            '-' | '+' if rest[1..].starts_with(|digit: char| digit.is_ascii_digit()) => {
+                Ok((Tok::Integer, 1 + run(&rest[1..])))
+            }
+            '_' => Ok((Tok::Name, run(rest))),
+            _ if first.is_alphabetic() => Ok((Tok::Name, run(rest))),
+            '}' => error(
+                Code::Syntax,
+                here,
+                "a single `}` in a template action",
+                "expected }} at the end of the action",
+                "write }}",
+            ),
+            '{' => error(
+                Code::Syntax,
+                here,
+                "`{` in a template action",
+                "expected the name of a function",
+                "close the action before with }}, and write exactly two braces",
+            ),
+            '-' => error(
+                Code::Syntax,
+                here,
+                "`-` in a template action",
+                "expected a name of letters, digits and _",
+                "for a key with a dash write {{ index variables \"my-key\" }}; a trim marker needs a blank: {{- name -}}",
+            ),
+            _ => error(
+                Code::Syntax,
+                here,
+                format!("the character {first} in a template action"),
+                "expected the name of a function",
+                "write an action such as {{ target }} or {{ variables.key }}",
+            ),
+        }
+    }
+
+    /// The length of the quoted string at this place.
+    fn text_end(&self, at: usize) -> Outcome<usize> {
+        let mut escaped = false;
+        for (offset, character) in self.template[at..].char_indices().skip(1) {
+            match character {
+                '"' if !escaped => return Ok(offset + 1),
+                '\n' => break,
+                _ => escaped = character == '\\' && !escaped,
+            }
+        }
+        error(
+            Code::Syntax,
+            Span::new(at, at + 1),
+            "a string that is never closed",
+            "expected a closing quote on the same line",
+            "add a quote",
+        )
+    }
+
+    // Evaluation.
+
+    fn token(&self) -> Token {
+        let last = self.tokens.len().saturating_sub(1);
+        self.tokens.get(self.at.min(last)).copied().unwrap_or(Token {
+            tok: Tok::End,
+            span: Span::at(self.template.len()),
+        })
+    }
+
+    fn take(&mut self) -> Token {
+        let token = self.token();
+        if token.tok != Tok::End {
+            self.at += 1;
+        }
+        token
+    }
+
+    fn text(&self, span: Span) -> &'a str {
+        span.of(self.template)
+    }
+
+    fn action(&mut self, open: usize) -> Outcome<String> {
+        let first = self.token();
+        if first.tok == Tok::End {
+            return error(
+                Code::Syntax,
+                Span::new(open, first.span.start + 2),
+                "an empty template action",
+                "expected the name of a function",
+                "write an action such as {{ target }}, or remove it",
+            );
+        }
+        let declares = match self.tokens.get(1).map(|token| token.tok) {
+            Some(tok @ (Tok::Declare | Tok::Assign)) if first.tok == Tok::Variable => Some(tok),
+            _ => None,
+        };
+        let Some(how) = declares else {
+            let value = self.pipeline(0)?;
+            self.expect_end()?;
+            return self.output(value, first.span);
+        };
+        let name = self.text(first.span);
+        if how == Tok::Assign && !self.declared.contains_key(name) {
+            return self.undeclared(first.span);
+        }
+        self.at = 2;
+        let value = self.pipeline(0)?;
+        self.expect_end()?;
+        self.declared.insert(name.to_owned(), (value, self.used.clone()));
+        Ok(String::new())
+    }
+
+    fn expect_end(&self) -> Outcome<()> {
+        let token = self.token();
+        if token.tok == Tok::End {
+            return Ok(());
+        }
+        error(
+            Code::Syntax,
+            token.span,
+            format!("`{}` after a complete action", self.text(token.span)),
+            "expected }}",
+            "close the action, or remove it",
+        )
+    }
+
+    /// What a value looks like in the query.
+    fn output(&self, value: Value, span: Span) -> Outcome<String> {
+        match value {
+            Value::Text(text) => Ok(text),
+            Value::Integer(number) => Ok(number.to_string()),
+            Value::Map => error(
+                Code::Syntax,
+                span,
+                "`variables` without a key",
+                "expected one variable",
+                "write {{ variables.key }}",
+            ),
+        }
+    }
+
+    fn pipeline(&mut self, depth: usize) -> Outcome<Value> {
+        let mut value = self.command(None, depth)?;
+        while self.token().tok == Tok::Pipe {
+            self.take();
+            value = self.command(Some(value), depth)?;
+        }
+        Ok(value)
+    }
+
+    /// One step of a pipeline; `last` is what the step before gave.
+    fn command(&mut self, last: Option<Value>, depth: usize) -> Outcome<Value> {
+        let first = self.token();
+        let is_call = first.tok == Tok::Name && !self.has_fields();
+        if is_call {
+            self.take();
+            let mut arguments = Vec::new();
+            while !matches!(self.token().tok, Tok::Pipe | Tok::Close | Tok::End) {
+                let span = self.token().span;
+                let value = self.operand(depth)?;
+                arguments.push((value, span));
+            }
+            arguments.extend(last.map(|value| (value, first.span)));
+            return self.call(first.span, arguments);
+        }
+        let value = self.operand(depth)?;
+        let next = self.token();
+        if last.is_some() || !matches!(next.tok, Tok::Pipe | Tok::Close | Tok::End) {
+            return error(
+                Code::Syntax,
+                if last.is_some() { first.span } else { next.span },
+                format!("arguments for `{}`, which is no function", self.text(first.span)),
+                "expected one value, or a function such as printf",
+                "write {{ printf \"%s-%s\" name target }} to join values",
+            );
+        }
+        Ok(value)
+    }
+
+    /// Whether `.key` follows the current token without a blank.
+    fn has_fields(&self) -> bool {
+        match (self.tokens.get(self.at), self.tokens.get(self.at + 1)) {
+            (Some(word), Some(next)) => next.tok == Tok::Field && next.span.start == word.span.end,
+            _ => false,
+        }
+    }
+
+    /// One value: a literal, a variable, a function without arguments, a pipeline in parentheses; with its fields.
+    fn operand(&mut self, depth: usize) -> Outcome<Value> {
+        let mut fields = self.has_fields();
+        let token = self.take();
+        let text = self.text(token.span);
+        let mut value = match token.tok {
+            Tok::Name => self.call(token.span, Vec::new())?,
+            Tok::Text => Value::Text(self.unquote(token.span)?),
+            Tok::RawText => Value::Text(text[1..text.len() - 1].to_owned()),
+            Tok::Integer => match text.parse() {
+                Ok(number) => Value::Integer(number),
+                Err(_) => {
+                    return error(
+                        Code::Unsupported,
+                        token.span,
+                        format!("the number {text}"),
+                        "expected a whole decimal number",
+                        "write it as a string: \"0.5\"",
+                    );
+                }
+            },
+            Tok::Variable => {
+                let Some((value, keys)) = self.declared.get(text).cloned() else {
+                    return self.undeclared(token.span);
+                };
+                self.used.extend(keys);
+                value
+            }
+            Tok::Open => {
+                if depth >= MAX_DEPTH {
+                    return error(
+                        Code::Limit,
+                        token.span,
+                        "parentheses nested too deep",
+                        "expected at most 16 levels",
+                        "simplify the action",
+                    );
+                }
+                let value = self.pipeline(depth + 1)?;
+                let close = self.take();
+                if close.tok != Tok::Close {
+                    return error(
+                        Code::Syntax,
+                        token.span,
+                        "`(` in an action that is never closed",
+                        "expected )",
+                        "add )",
+                    );
+                }
+                fields = matches!(self.token(), next if next.tok == Tok::Field && next.span.start == close.span.end);
+                value
+            }
+            Tok::Field => {
+                return error(
+                    Code::Unsupported,
+                    token.span,
+                    format!("`{text}`: a query template has no data of its own"),
+                    "expected a function such as name, target or variables.key",
+                    nearest(text.trim_start_matches('.'), VALUES.into_iter()).map_or_else(
+                        || "write {{ variables.key }} for values of your own".to_owned(),
+                        |near| format!("write {{{{ {near} }}}}"),
+                    ),
+                );
+            }
+            Tok::Close | Tok::Pipe | Tok::Declare | Tok::Assign | Tok::End => {
+                return error(
+                    Code::Syntax,
+                    token.span,
+                    match token.tok {
+                        Tok::End => "the end of the action".to_owned(),
+                        _ => format!("`{text}` in a template action"),
+                    },
+                    "expected a function, a variable or a string",
+                    "write an action such as {{ target }} or {{ variables.key }}",
+                );
+            }
+        };
+        while fields {
+            let field = self.take();
+            fields =
+                matches!(self.token(), next if next.tok == Tok::Field && next.span.start == field.span.end);
+            let key = self.text(field.span).trim_start_matches('.');
+            value = match value {
+                Value::Map if !key.is_empty() => self.variable(key, field.span)?,
+                Value::Map | Value::Text(_) | Value::Integer(_) => {
+                    return error(
+                        Code::Syntax,
+                        field.span,
+                        format!("the field `.{key}` of {}", value.name()),
+                        "expected fields only of `variables`",
+                        "write {{ variables.key }}",
+                    );
+                }
+            };
+        }
+        Ok(value)
+    }
+
+    fn undeclared<T>(&self, span: Span) -> Outcome<T> {
+        let name = self.text(span);
+        let declared = self.declared.keys().map(String::as_str);
+        error(
+            Code::Variable,
+            span,
+            format!("the variable `{name}`, which is not declared"),
+            "expected a variable declared before",
+            nearest(name, declared).map_or_else(
+                || format!("declare it: {{{{ {name} := target }}}}"),
+                |near| format!("did you mean {near}?"),
+            ),
+        )
+    }
+
+    /// `variables.key`.
+    fn variable(&mut self, key: &str, span: Span) -> Outcome<Value> {
+        self.keys.insert(key.to_owned());
+        if let Some(value) = self.context.variables.get(key) {
+            self.used.insert(key.to_owned());
+            return Ok(Value::Text(value.clone()));
+        }
+        if self.context.any_variable {
+            self.used.insert(key.to_owned());
+            return Ok(Value::Text(STAND_IN.to_owned()));
+        }
+        let known = self.context.variables.keys().map(String::as_str);
+        let fix = match nearest(key, known) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("add {key} to the templateVariables of the metric"),
+        };
+        error(
+            Code::Variable,
+            span,
+            format!("the variable `{key}`, which has no value"),
+            "expected a key of templateVariables",
+            fix,
+        )
+    }
+
+    fn call(&mut self, name: Span, arguments: Vec<(Value, Span)>) -> Outcome<Value> {
+        let function = self.text(name);
+        self.functions.insert(function.to_owned());
+        if let Some((_, span)) = arguments.first().filter(|_| VALUES.contains(&function)) {
+            return error(
+                Code::Syntax,
+                *span,
+                format!("an argument for `{function}`"),
+                "expected none",
+                if function == "variables" {
+                    "write {{ variables.key }}".to_owned()
+                } else {
+                    format!("write {{{{ {function} }}}}")
+                },
+            );
+        }
+        match function {
+            "variables" => Ok(Value::Map),
+            "printf" => self.printf(name, arguments),
+            "print" | "println" => self.print(function, arguments),
+            "index" => self.index(name, &arguments),
+            _ => match self.context.value(function) {
+                Some(value) => Ok(Value::Text(value.to_owned())),
+                None => self.unknown(name, function),
+            },
+        }
+    }
+
+    fn unknown(&self, span: Span, function: &str) -> Outcome<Value> {
+        if UNSUPPORTED.contains(&function) {
+            return error(
+                Code::Unsupported,
+                span,
+                format!("`{function}` in a template action"),
+                "expected values only: no conditions, loops or comparisons are supported in queries",
+                "write one template for each case, and choose it with templateRef",
+            );
+        }
+        let near = nearest(function, VALUES.into_iter().chain(FUNCTIONS));
+        error(
+            Code::Function,
+            span,
+            format!("the unknown template function `{function}`"),
+            "expected name, namespace, target, service, ingress, route, interval, variables.key, printf, print or index",
+            near.map_or_else(
+                || format!("for a value of your own write {{{{ variables.{function} }}}}"),
+                |near| format!("did you mean {near}?"),
+            ),
+        )
+    }
+
+    fn index(&mut self, name: Span, arguments: &[(Value, Span)]) -> Outcome<Value> {
+        match arguments {
+            [(Value::Map, _), (Value::Text(key), span)] => {
+                // Go's index gives an empty string for a key that is not there.
+                if self.context.variables.contains_key(key) || self.context.any_variable {
+                    return self.variable(key, *span);
+                }
+                self.keys.insert(key.clone());
+                Ok(Value::Text(String::new()))
+            }
+            _ => error(
+                Code::Syntax,
+                name,
+                "`index` with other arguments than a map and a key",
+                "expected index variables \"key\"",
+                "write {{ index variables \"key\" }}",
+            ),
+        }
+    }
+
+    fn print(&self, function: &str, arguments: Vec<(Value, Span)>) -> Outcome<Value> {
+        let mut text = String::new();
+        let mut after_text = true;
+        for (position, (value, span)) in arguments.into_iter().enumerate() {
+            let is_text = matches!(value, Value::Text(_));
+            // Go puts a blank between two operands of which neither is a string.
+            if position > 0 && (function == "println" || !(is_text || after_text)) {
+                text.push(' ');
+            }
+            after_text = is_text;
+            let value = self.output(value, span)?;
+            append(&mut text, &value, span)?;
+        }
+        if function == "println" {
+            text.push('\n');
+        }
+        Ok(Value::Text(text))
+    }
+
+    fn printf(&self, name: Span, arguments: Vec<(Value, Span)>) -> Outcome<Value> {
+        let mut arguments = arguments.into_iter();
+        let Some((Value::Text(format), format_span)) = arguments.next() else {
+            return error(
+                Code::Syntax,
+                name,
+                "`printf` without a format",
+                "expected a string first",
+                "write {{ printf \"%s\" target }}",
+            );
+        };
+        let mut text = String::new();
+        let mut characters = format.chars();
+        while let Some(character) = characters.next() {
+            if character != '%' {
+                append(&mut text, character.encode_utf8(&mut [0; 4]), format_span)?;
+                continue;
+            }
+            let verb = characters.next();
+            if verb == Some('%') {
+                text.push('%');
+                continue;
+            }
+            if !matches!(verb, Some('s' | 'q' | 'v' | 'd')) {
+                return error(
+                    Code::Unsupported,
+                    format_span,
+                    match verb {
+                        Some(verb) => format!("the verb %{verb} in a format"),
+                        None => "a format that ends in %".to_owned(),
+                    },
+                    "expected %s, %q, %v, %d or %%",
+                    "write %s, or %% for a percent sign",
+                );
+            }
+            let Some((value, span)) = arguments.next() else {
+                return error(
+                    Code::Syntax,
+                    format_span,
+                    "a format with more verbs than values",
+                    "expected one value for each verb",
+                    "add the missing values",
+                );
+            };
+            let piece = match (verb, value) {
+                (Some('s' | 'v'), Value::Text(value)) => value,
+                (Some('q'), Value::Text(value)) => go_quoted(&value),
+                (Some('d' | 'v'), Value::Integer(value)) => value.to_string(),
+                (_, value) => {
+                    let verb = verb.unwrap_or('s');
+                    return error(
+                        Code::Syntax,
+                        span,
+                        format!("{} for %{verb}", value.name()),
+                        "expected a string for %s and %q, a number for %d",
+                        "change the verb or the value",
+                    );
+                }
+            };
+            append(&mut text, &piece, span)?;
+        }
+        if let Some((_, span)) = arguments.next() {
+            return error(
+                Code::Syntax,
+                span,
+                "more values than verbs in the format",
+                "expected one value for each verb",
+                "remove the value, or add a %s",
+            );
+        }
+        Ok(Value::Text(text))
+    }
+
+    /// What a quoted string of an action stands for. Its escapes are those of PromQL's double-quoted strings.
+    fn unquote(&self, span: Span) -> Outcome<String> {
+        let quoted = self.text(span);
+        let bytes = match super::super::promql::unquoted(quoted) {
+            Some(bytes) => String::from_utf8(bytes).ok(),
+            None => None,
+        };
+        match bytes {
+            Some(text) => Ok(text),
+            None => error(
+                Code::Syntax,
+                span,
+                format!("the string {quoted} with an unknown escape"),
+                "expected escapes such as \\\", \\\\ or \\n",
+                "double the backslash, or quote the string with backticks",
+            ),
+        }
+    }
+}
+
+/// Appends, but not past the longest text there may be.
+fn append(text: &mut String, more: &str, span: Span) -> Outcome<()> {
+    if text.len() + more.len() > MAX_BYTES {
+        return error(
+            Code::Limit,
+            span,
+            format!("a value of more than {MAX_BYTES} bytes"),
+            "expected a shorter value",
+            "shorten the values of the variables",
+        );
+    }
+    text.push_str(more);
+    Ok(())
+}
+
+/// A string as Go's %q writes it.
+fn go_quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            _ if character.is_ascii_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(character))),
+            _ if character.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(character))),
+            _ => quoted.push(character),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
