@@ -36,8 +36,20 @@ pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(args) => run::run(args),
         Command::Loadtester(args) => loadtester::run(args),
-        Command::Rules(args) => rules::run(&args),
+        Command::Rules(args) => printed(rules::run(&args)),
         Command::Uninstall(args) => uninstall::run(args),
+    }
+}
+
+/// A broken pipe downstream is no failure of ours.
+fn printed(outcome: std::io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("verdigris: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

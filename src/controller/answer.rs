@@ -12,7 +12,7 @@ use crate::hook;
 use crate::metric::{Missing, builtin, prometheus};
 use crate::model::canary::{Canary, Check, Hook, Source};
 use crate::model::status::Stage;
-use crate::model::template::{self, Context as Variables};
+use crate::model::template::{self, Context as Variables, TemplateError};
 use crate::net::outbound::Outgoing;
 use crate::rollout::checksum;
 use crate::rollout::observed::Observed;
@@ -171,7 +171,7 @@ async fn measure(check: &Check, canary: &Canary, cx: &Context) -> Answer {
         }
         Source::Query(template) => match template::render(template, &variables(check, canary)) {
             Ok(rendered) => query(server(canary, cx), &rendered.text, Vec::new(), false, cx).await,
-            Err(error) => return Answer::Error(error.to_string()),
+            Err(errors) => return Answer::Error(joined(&errors)),
         },
         Source::Template { namespace, name, .. } => {
             let template = match load(namespace, name, cx).await {
@@ -191,9 +191,10 @@ async fn measure(check: &Check, canary: &Canary, cx: &Context) -> Answer {
                     )
                     .await
                 }
-                Err(error) => {
+                Err(errors) => {
                     return Answer::Error(format!(
-                        "Metric template {name}.{namespace} query render error: {error}"
+                        "Metric template {name}.{namespace} query render error: {}",
+                        joined(&errors)
                     ));
                 }
             }
@@ -204,6 +205,11 @@ async fn measure(check: &Check, canary: &Canary, cx: &Context) -> Answer {
         Err(missing @ (Missing::NoValues | Missing::MultipleValues)) => Answer::NoValues(missing.to_string()),
         Err(missing @ (Missing::Refused(_) | Missing::Unreadable(_))) => Answer::Error(missing.to_string()),
     }
+}
+
+fn joined(errors: &[TemplateError]) -> String {
+    let said = errors.iter().map(|error| format!("{}; {}; {}", error.found, error.expected, error.fix));
+    said.collect::<Vec<_>>().join("; ")
 }
 
 fn variables(check: &Check, canary: &Canary) -> Variables {

@@ -188,15 +188,10 @@ pub fn read(status: Option<&Value>) -> Result<Status, UnknownStage> {
             available: replicas("available"),
         })
     });
-    let tracked_configs = status
-        .get("trackedConfigs")
-        .and_then(Value::as_object)
-        .map(|configs| {
-            configs
-                .iter()
-                .map(|(name, sum)| (name.clone(), sum.as_str().unwrap_or_default().to_owned()))
-                .collect::<BTreeMap<_, _>>()
-        });
+    let configs = |key: &str| {
+        let configs = status.get(key)?.as_object()?.iter();
+        Some(configs.map(|(name, sum)| (name.clone(), sum.as_str().unwrap_or_default().to_owned())).collect())
+    };
     let conditions = status
         .get("conditions")
         .and_then(Value::as_array)

@@ -270,16 +270,3 @@ fn trims_left(template: &str, open: usize) -> bool {
         .strip_prefix("{{-")
         .is_some_and(|rest| rest.starts_with(is_blank))
 }
-
-/// A rendered template.
-pub struct Rendered {
-    /// The text.
-    pub text: String,
-}
-
-/// Renders a template without actions. (Replaced by the full renderer.)
-pub fn render(template: &str, _context: &Context) -> Result<Rendered, String> {
-    Ok(Rendered {
-        text: template.to_owned(),
-    })
-}

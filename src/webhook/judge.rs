@@ -230,7 +230,10 @@ fn report(subject: Subject, object: &Value, settings: &parse::Settings) -> Repor
                 unknown_fields: true,
                 ..settings.clone()
             };
-            parse::canary(&api::convert::to_v1beta1(object), &settings).report
+            match api::convert::convert(object.clone(), "flagger.app/v1beta1") {
+                Ok(converted) => parse::canary(&converted, &settings).report,
+                Err(_) => parse::canary(object, &settings).report,
+            }
         }
         Subject::Canary => parse::canary(object, settings).report,
         Subject::MetricTemplate => parse::metric_template(object),

@@ -335,7 +335,7 @@ fn convert_all(bytes: &Bytes, uid: &OnceLock<String>) -> Result<Converted, Refus
         let _ = uid.set(found.to_owned());
     }
     let answer =
-        catch_unwind(AssertUnwindSafe(|| crate::api::convert::review(&review))).unwrap_or_else(|panic| {
+        catch_unwind(AssertUnwindSafe(|| crate::api::convert::review(review.clone()))).unwrap_or_else(|panic| {
             let uid = request["uid"].as_str().unwrap_or_default();
             tracing::error!(uid, reason = panic_text(&*panic), "conversion panicked");
             answer::conversion_failure(uid, "the conversion failed; the log of verdigris has the reason")
