@@ -124,8 +124,8 @@ impl Authority {
         if certificate_pem.len() > MAX_PEM || key_pem.len() > MAX_PEM {
             return Err(bad("larger than 64 KiB"));
         }
-        let certificate =
-            CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| bad("no PEM certificate"))?;
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .map_err(|_| bad("no PEM certificate"))?;
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| bad("no PEM private key"))?;
         let provider = rustls::crypto::ring::default_provider();
         CertifiedKey::from_der(vec![certificate.clone()], key.clone_key(), &provider)?;

@@ -129,7 +129,10 @@ impl Keeper {
             (Some(_), None) => None,
             (None, _) => Some(&self.authority),
         };
-        let published = self.published.as_ref().filter(|(bundle, _)| *bundle == self.bundle_pem);
+        let published = self
+            .published
+            .as_ref()
+            .filter(|(bundle, _)| *bundle == self.bundle_pem);
         let view = View {
             stored: newest.map(|authority| *authority.validity()),
             in_use: newest.is_some_and(|one| one.certificate_pem() == self.authority.certificate_pem()),
@@ -138,11 +141,15 @@ impl Keeper {
         };
         match lifecycle::next(&view, now) {
             Step::Replace => {
-                self.replace(stored, now).await.map_err(|error| error.to_string())?;
+                self.replace(stored, now)
+                    .await
+                    .map_err(|error| error.to_string())?;
                 Ok(Duration::ZERO)
             }
             Step::Publish => {
-                publish(&self.bundle_pem).await.map_err(|error| error.to_string())?;
+                publish(&self.bundle_pem)
+                    .await
+                    .map_err(|error| error.to_string())?;
                 self.published(now);
                 tracing::info!("the targets trust the current certificate authorities");
                 Ok(Duration::ZERO)
@@ -181,7 +188,10 @@ impl Keeper {
     }
 
     fn sign(&mut self, now: Timestamp, served: &impl Fn(&Leaf)) -> Result<Duration, String> {
-        self.leaf = self.authority.sign(&self.names, now).map_err(|error| error.to_string())?;
+        self.leaf = self
+            .authority
+            .sign(&self.names, now)
+            .map_err(|error| error.to_string())?;
         self.slot.put(&self.leaf);
         served(&self.leaf);
         tracing::info!(until = %self.leaf.validity().until, "a new certificate is served");

@@ -150,13 +150,37 @@ mod tests {
             ("just before renewal", steady, at(111), Step::Wait(leaf.renewal())),
             ("a third of the leaf left", steady, at(112), Step::SignLeaf),
             ("leaf expired while suspended", steady, at(400), Step::SignLeaf),
-            ("a third of the authority left", steady, at(300 * 24), Step::Replace),
+            (
+                "a third of the authority left",
+                steady,
+                at(300 * 24),
+                Step::Replace,
+            ),
             ("clock jumped back before both", steady, at(-2), Step::Replace),
-            ("nothing stored", View { stored: None, ..steady }, at(1), Step::Replace),
-            ("not trusted yet", View { published: None, ..steady }, at(1), Step::Publish),
+            (
+                "nothing stored",
+                View {
+                    stored: None,
+                    ..steady
+                },
+                at(1),
+                Step::Replace,
+            ),
+            (
+                "not trusted yet",
+                View {
+                    published: None,
+                    ..steady
+                },
+                at(1),
+                Step::Publish,
+            ),
             (
                 "stored by another replica, not trusted yet",
-                View { published: None, ..stranger },
+                View {
+                    published: None,
+                    ..stranger
+                },
                 at(1),
                 Step::Publish,
             ),
@@ -166,7 +190,12 @@ mod tests {
                 seconds_after(at(0), 10),
                 Step::Wait(seconds_after(at(0), 60)),
             ),
-            ("trusted long enough", stranger, seconds_after(at(0), 60), Step::Switch),
+            (
+                "trusted long enough",
+                stranger,
+                seconds_after(at(0), 60),
+                Step::Switch,
+            ),
             ("own certificate is over", stranger, at(170), Step::Switch),
         ] {
             assert_eq!(next(&view, now), expected, "{name}");

@@ -82,7 +82,12 @@ impl Store {
         let mut found = self.read().await?;
         for _ in 0..ATTEMPTS {
             match found {
-                Some(usable) if usable.authority.as_ref().is_some_and(|one| one.validity().holds(now)) => {
+                Some(usable)
+                    if usable
+                        .authority
+                        .as_ref()
+                        .is_some_and(|one| one.validity().holds(now)) =>
+                {
                     return Ok(usable);
                 }
                 Some(damaged) => found = self.replace(&damaged, now).await?,
@@ -98,11 +103,17 @@ impl Store {
     /// again meanwhile.
     pub async fn replace(&self, old: &Stored, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let authority = Authority::generate(now, AUTHORITY_LIFE)?;
-        let bundle = format!("{}{}", authority.certificate_pem(), unexpired(&old.bundle_pem, now));
+        let bundle = format!(
+            "{}{}",
+            authority.certificate_pem(),
+            unexpired(&old.bundle_pem, now)
+        );
         let secret = self.secret(&authority, bundle, old.version.clone());
         match self.api.replace(NAME, &PostParams::default(), &secret).await {
             Ok(written) => Ok(Some(stored(&written))),
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => self.read().await,
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
+                self.read().await
+            }
             Err(error) => Err(self.failed(error)),
         }
     }
@@ -114,7 +125,9 @@ impl Store {
         let secret = self.secret(&authority, bundle, None);
         match self.api.create(&PostParams::default(), &secret).await {
             Ok(written) => Ok(Some(stored(&written))),
-            Err(kube::Error::Api(status)) if status.is_already_exists() || status.is_conflict() => self.read().await,
+            Err(kube::Error::Api(status)) if status.is_already_exists() || status.is_conflict() => {
+                self.read().await
+            }
             Err(error) => Err(self.failed(error)),
         }
     }
@@ -162,7 +175,9 @@ impl Store {
 fn stored(secret: &Secret) -> Stored {
     let text = |key: &str| {
         let bytes = secret.data.as_ref().and_then(|data| data.get(key))?;
-        std::str::from_utf8(&bytes.0).ok().filter(|pem| pem.len() <= MAX_PEM)
+        std::str::from_utf8(&bytes.0)
+            .ok()
+            .filter(|pem| pem.len() <= MAX_PEM)
     };
     let pair = text("tls.crt").zip(text("tls.key"));
     let authority = pair.and_then(|(certificate, key)| Authority::from_pem(certificate, key).ok());
@@ -244,7 +259,11 @@ mod tests {
         assert!(without("tls.crt").authority.is_none());
         let unsaid = without("ca.crt");
         assert!(unsaid.authority.is_some());
-        assert_eq!(unsaid.bundle_pem, one.certificate_pem(), "who signs is always trusted");
+        assert_eq!(
+            unsaid.bundle_pem,
+            one.certificate_pem(),
+            "who signs is always trusted"
+        );
         assert!(stored(&Secret::default()).authority.is_none());
     }
 
@@ -255,7 +274,10 @@ mod tests {
         let (short, long) = (short.certificate_pem(), long.certificate_pem());
         let later = Timestamp::from_second(now().as_second() + 120).unwrap();
         let normal = |pem: &str| pem.replace("\r\n", "\n");
-        assert_eq!(unexpired(&format!("{short}{long}{short}"), now()), normal(&format!("{short}{long}")));
+        assert_eq!(
+            unexpired(&format!("{short}{long}{short}"), now()),
+            normal(&format!("{short}{long}"))
+        );
         assert_eq!(unexpired(&format!("{short}{long}"), later), normal(long));
         assert_eq!(unexpired("nonsense", now()), "");
     }
