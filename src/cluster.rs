@@ -183,7 +183,9 @@ impl ClusterError {
     pub fn of(what: impl Into<String>, error: kube::Error) -> Self {
         let what = what.into();
         match error {
-            kube::Error::Api(status) if status.is_conflict() => ClusterError::Conflict { what },
+            kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => {
+                ClusterError::Conflict { what }
+            }
             kube::Error::Api(status) => ClusterError::Refused {
                 what,
                 code: status.code,

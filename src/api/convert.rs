@@ -146,7 +146,10 @@ pub fn convert_noting(object: Value, to: &str) -> Result<(Value, Stash), Convert
 /// The shapes an object has and is wanted in; equal when only the label changes.
 fn shapes(object: &Map<String, Value>, to: &str) -> Result<(Shape, Shape), Problem> {
     let found = |key| object.get(key).map_or_else(|| "nothing".to_owned(), shown);
-    let from = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let from = object
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     match object.get("kind").and_then(Value::as_str) {
         Some("Canary") => {
             let source = Shape::of(from).ok_or_else(|| Problem::SourceVersion(found("apiVersion")))?;
@@ -220,7 +223,13 @@ fn rename_key(map: &mut Map<String, Value>, from: &str, to: &str) {
     *map = std::mem::take(map)
         .into_iter()
         .filter(|(key, _)| key != to)
-        .map(|(key, value)| if key == from { (to.to_owned(), value) } else { (key, value) })
+        .map(|(key, value)| {
+            if key == from {
+                (to.to_owned(), value)
+            } else {
+                (key, value)
+            }
+        })
         .collect();
 }
 

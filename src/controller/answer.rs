@@ -208,7 +208,9 @@ async fn measure(check: &Check, canary: &Canary, cx: &Context) -> Answer {
 }
 
 fn joined(errors: &[TemplateError]) -> String {
-    let said = errors.iter().map(|error| format!("{}; {}; {}", error.found, error.expected, error.fix));
+    let said = errors
+        .iter()
+        .map(|error| format!("{}; {}; {}", error.found, error.expected, error.fix));
     said.collect::<Vec<_>>().join("; ")
 }
 

@@ -190,7 +190,11 @@ pub fn read(status: Option<&Value>) -> Result<Status, UnknownStage> {
     });
     let configs = |key: &str| {
         let configs = status.get(key)?.as_object()?.iter();
-        Some(configs.map(|(name, sum)| (name.clone(), sum.as_str().unwrap_or_default().to_owned())).collect())
+        Some(
+            configs
+                .map(|(name, sum)| (name.clone(), sum.as_str().unwrap_or_default().to_owned()))
+                .collect(),
+        )
     };
     let conditions = status
         .get("conditions")

@@ -56,7 +56,10 @@ impl Node {
 
     /// What is declared under `key`.
     fn at(&self, key: &str) -> Option<&Node> {
-        match self.properties.binary_search_by(|(name, _)| name.as_str().cmp(key)) {
+        match self
+            .properties
+            .binary_search_by(|(name, _)| name.as_str().cmp(key))
+        {
             Ok(place) => self.properties.get(place).map(|(_, node)| node),
             Err(_) => self.values.as_deref(),
         }
@@ -147,7 +150,9 @@ fn is_clean_value(value: &Value, node: &Node) -> bool {
         }),
         Value::Array(items) => match node.items.as_deref() {
             // A null element is not a null member: it stays.
-            Some(node) => items.iter().all(|item| item.is_null() || is_clean_value(item, node)),
+            Some(node) => items
+                .iter()
+                .all(|item| item.is_null() || is_clean_value(item, node)),
             None => items.iter().all(is_scalar),
         },
         Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
@@ -214,20 +219,56 @@ mod tests {
     fn undeclared_keys_and_nulls_go_and_the_rest_stays() {
         let table = [
             ("top level", json!({"extra": 1}), json!({})),
-            ("spec", json!({"spec": {"extra": 1, "suspend": true}}), json!({"spec": {"suspend": true}})),
-            ("null member", json!({"spec": {"provider": null}}), json!({"spec": {}})),
-            ("null element", json!({"spec": {"service": {"hosts": [null]}}}), json!({"spec": {"service": {"hosts": [null]}}})),
+            (
+                "spec",
+                json!({"spec": {"extra": 1, "suspend": true}}),
+                json!({"spec": {"suspend": true}}),
+            ),
+            (
+                "null member",
+                json!({"spec": {"provider": null}}),
+                json!({"spec": {}}),
+            ),
+            (
+                "null element",
+                json!({"spec": {"service": {"hosts": [null]}}}),
+                json!({"spec": {"service": {"hosts": [null]}}}),
+            ),
             (
                 "null with a default",
                 json!({"spec": {"analysis": {"sessionAffinity": {"maxAge": null}}}}),
                 json!({"spec": {"analysis": {"sessionAffinity": {"maxAge": null}}}}),
             ),
-            ("map value", json!({"status": {"trackedConfigs": {"a": "b", "c": null}}}), json!({"status": {"trackedConfigs": {"a": "b"}}})),
-            ("object for a scalar", json!({"spec": {"provider": {"a": 1}}}), json!({"spec": {"provider": {}}})),
-            ("object for a list", json!({"spec": {"analysis": {"metrics": {"a": 1}}}}), json!({"spec": {"analysis": {"metrics": {}}}})),
-            ("list for an object", json!({"spec": {"analysis": [{"a": 1}, 2]}}), json!({"spec": {"analysis": [{}, 2]}})),
-            ("scalar for an object", json!({"spec": {"analysis": "none"}}), json!({"spec": {"analysis": "none"}})),
-            ("metadata", json!({"metadata": {"any": null}}), json!({"metadata": {"any": null}})),
+            (
+                "map value",
+                json!({"status": {"trackedConfigs": {"a": "b", "c": null}}}),
+                json!({"status": {"trackedConfigs": {"a": "b"}}}),
+            ),
+            (
+                "object for a scalar",
+                json!({"spec": {"provider": {"a": 1}}}),
+                json!({"spec": {"provider": {}}}),
+            ),
+            (
+                "object for a list",
+                json!({"spec": {"analysis": {"metrics": {"a": 1}}}}),
+                json!({"spec": {"analysis": {"metrics": {}}}}),
+            ),
+            (
+                "list for an object",
+                json!({"spec": {"analysis": [{"a": 1}, 2]}}),
+                json!({"spec": {"analysis": [{}, 2]}}),
+            ),
+            (
+                "scalar for an object",
+                json!({"spec": {"analysis": "none"}}),
+                json!({"spec": {"analysis": "none"}}),
+            ),
+            (
+                "metadata",
+                json!({"metadata": {"any": null}}),
+                json!({"metadata": {"any": null}}),
+            ),
         ];
         for (name, object, expected) in table {
             assert_eq!(pruned(object), expected, "{name}");

@@ -24,14 +24,21 @@ pub fn review(review: Value) -> Value {
         Some(_) | None => String::new(),
     };
     let Some(Value::String(to)) = request.shift_remove("desiredAPIVersion") else {
-        return failure(&uid, "request.desiredAPIVersion: found none; expected a version such as flagger.app/v1beta1");
+        return failure(
+            &uid,
+            "request.desiredAPIVersion: found none; expected a version such as flagger.app/v1beta1",
+        );
     };
     let objects = match request.shift_remove("objects") {
         Some(Value::Array(objects)) => objects,
         None | Some(Value::Null) => Vec::new(),
         Some(_) => return failure(&uid, "request.objects: found no list; expected a list of objects"),
     };
-    match objects.into_iter().map(|object| convert(object, &to)).collect::<Result<Vec<_>, _>>() {
+    match objects
+        .into_iter()
+        .map(|object| convert(object, &to))
+        .collect::<Result<Vec<_>, _>>()
+    {
         Ok(converted) => answer(json!({
             "uid": uid,
             "result": {"status": "Success"},
@@ -68,7 +75,9 @@ pub fn review_bytes(body: &[u8]) -> Vec<u8> {
         (Ok(()), Outcome::Converted(objects)) => {
             let uid = Value::String(streamed.uid).to_string();
             let mut out = Vec::with_capacity(objects.len() + 256);
-            out.extend_from_slice(br#"{"apiVersion":"apiextensions.k8s.io/v1","kind":"ConversionReview","response":{"uid":"#);
+            out.extend_from_slice(
+                br#"{"apiVersion":"apiextensions.k8s.io/v1","kind":"ConversionReview","response":{"uid":"#,
+            );
             out.extend_from_slice(uid.as_bytes());
             out.extend_from_slice(br#","result":{"status":"Success"},"convertedObjects":["#);
             out.extend_from_slice(&objects);

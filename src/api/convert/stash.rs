@@ -37,12 +37,20 @@ pub(super) enum Step {
 #[serde(deny_unknown_fields)]
 pub(super) struct Held {
     /// What `metadata.annotations` was, when it was there and no object.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     an: Option<Value>,
     /// What was lost, in the order it is given back.
     e: Vec<Entry>,
     /// What somebody else kept under the annotation's key.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     k: Option<Value>,
     /// True when there was no `metadata.annotations`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -60,7 +68,11 @@ pub(super) struct Entry {
     /// Digest of what stands at `u`; `-` when nothing does.
     g: String,
     /// The value; absent when there was none.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     o: Option<Value>,
     /// Its place in the version it belongs to.
     p: Vec<Step>,
@@ -113,7 +125,12 @@ pub(super) fn take(object: &mut Map<String, Value>, target: Shape) -> Option<Hel
 
 /// Gives back what `held` holds to `object` (of the shape other than `source`), entry by entry, where the guard in
 /// `source_object` still stands.
-pub(super) fn restore(held: &Held, source_object: &Map<String, Value>, object: &mut Map<String, Value>, source: Shape) {
+pub(super) fn restore(
+    held: &Held,
+    source_object: &Map<String, Value>,
+    object: &mut Map<String, Value>,
+    source: Shape,
+) {
     let mut seen = Digests::default();
     for entry in &held.e {
         if let Some(path) = seen.place(entry, source_object, source) {
@@ -129,7 +146,12 @@ struct Digests(Vec<(Vec<Step>, Vec<String>)>);
 impl Digests {
     /// Where an entry belongs now: its path, with the list index of the guarded element if that moved; `None` when
     /// the guard does not hold, or the path is none an entry may have.
-    fn place(&mut self, entry: &Entry, source_object: &Map<String, Value>, source: Shape) -> Option<Vec<Step>> {
+    fn place(
+        &mut self,
+        entry: &Entry,
+        source_object: &Map<String, Value>,
+        source: Shape,
+    ) -> Option<Vec<Step>> {
         let Some(Step::Key(first)) = entry.p.first() else {
             return None;
         };
@@ -150,7 +172,10 @@ impl Digests {
             return None;
         }
         let elements = self.elements(list, source_object, source)?;
-        let mut same = elements.iter().enumerate().filter(|(_, digest)| **digest == entry.g);
+        let mut same = elements
+            .iter()
+            .enumerate()
+            .filter(|(_, digest)| **digest == entry.g);
         let (Some((index, _)), None) = (same.next(), same.next()) else {
             return None;
         };
@@ -159,7 +184,12 @@ impl Digests {
         Some(path)
     }
 
-    fn elements(&mut self, list: &[Step], source_object: &Map<String, Value>, source: Shape) -> Option<&[String]> {
+    fn elements(
+        &mut self,
+        list: &[Step],
+        source_object: &Map<String, Value>,
+        source: Shape,
+    ) -> Option<&[String]> {
         if let Some(known) = self.0.iter().position(|(path, _)| path == list) {
             return Some(&self.0[known].1);
         }
@@ -225,7 +255,10 @@ fn differences(
         }
         path.pop();
     }
-    for key in found.keys().filter(|key| governed(key) && !wanted.contains_key(*key)) {
+    for key in found
+        .keys()
+        .filter(|key| governed(key) && !wanted.contains_key(*key))
+    {
         path.push(Step::Key(key.clone()));
         out.push((path.clone(), None));
         path.pop();
@@ -328,10 +361,11 @@ fn read<'a>(object: &'a Map<String, Value>, path: &[Step]) -> Option<&'a Value> 
     let (Step::Key(first), rest) = path.split_first()? else {
         return None;
     };
-    rest.iter().try_fold(object.get(first)?, |value, step| match step {
-        Step::Key(key) => value.get(key),
-        Step::Index(index) => value.get(index),
-    })
+    rest.iter()
+        .try_fold(object.get(first)?, |value, step| match step {
+            Step::Key(key) => value.get(key),
+            Step::Index(index) => value.get(index),
+        })
 }
 
 /// Writes (or with `None` deletes) the value at `path`, if its parent is there.

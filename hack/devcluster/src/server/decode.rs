@@ -1,0 +1,229 @@
+//! From a request's body to an object of the type the path names.
+//!
+//! Owns: apiVersion and kind checks, unknown and mistyped fields, pruning, defaulting; and reading stored objects
+//! back. Promises: what passes here has the shape of its type. Never: judges values.
+
+use serde_json::{Map, Value};
+
+use super::Cluster;
+use super::call::{Call, FieldValidation};
+use super::defaults;
+use super::status::Failure;
+use crate::kinds::{Kind, split_api_version};
+use crate::schema::error::strict_refusal;
+use crate::schema::{builtin, structural};
+use crate::store::Stored;
+
+impl Cluster {
+    /// Checks that `object` is of the call's type, then prunes and defaults it.
+    pub(crate) fn decode(&self, call: &Call, mut object: Value) -> Result<Value, Failure> {
+        let kind = &call.kind;
+        check_type(kind, &object)?;
+        let unknown = shape(kind, &mut object)?;
+        if !unknown.is_empty() {
+            match call.validation {
+                FieldValidation::Ignore => {}
+                FieldValidation::Warn => {
+                    for field in &unknown {
+                        call.warn(&format!("unknown field {field:?}"));
+                    }
+                }
+                FieldValidation::Strict => {
+                    return Err(Failure::refused(kind, &call.name, strict_refusal(&kind.reference(), &unknown)));
+                }
+            }
+        }
+        Ok(object)
+    }
+
+    /// A stored object at the version of `kind`, as clients see it.
+    pub(crate) async fn read(&self, kind: &Kind, stored: &Stored) -> Result<Value, Failure> {
+        self.read_value(kind, &stored.value).await
+    }
+
+    pub(crate) async fn read_value(&self, kind: &Kind, stored: &Value) -> Result<Value, Failure> {
+        let mut object = stored.clone();
+        if let Some(custom) = &kind.custom {
+            // The schema in force may be younger than the object.
+            let (_, version) = split_api_version(stored["apiVersion"].as_str().unwrap_or_default());
+            if let Some(schema) = custom.schema(version) {
+                structural::prune(schema, &mut object);
+                structural::default(schema, &mut object);
+            }
+        }
+        let at_home = object["apiVersion"] == kind.api_version().as_str();
+        let mut object = self.convert(kind, object).await?;
+        if !at_home && let Some(schema) = kind.custom.as_ref().and_then(|c| c.schema(&kind.version)) {
+            structural::prune(schema, &mut object);
+        }
+        Ok(object)
+    }
+
+    /// An object at the version it is stored at.
+    pub(crate) async fn to_storage(&self, kind: &Kind, object: Value) -> Result<Value, Failure> {
+        let mut object = self.convert_to(kind, object, &kind.storage).await?;
+        if kind.storage != kind.api_version()
+            && let Some(custom) = &kind.custom
+            && let Some(schema) = custom.schema(custom.storage_version())
+        {
+            structural::prune(schema, &mut object);
+        }
+        Ok(object)
+    }
+}
+
+/// Prunes and defaults; answers the unknown fields.
+pub(crate) fn shape(kind: &Kind, object: &mut Value) -> Result<Vec<String>, Failure> {
+    if let Some(custom) = &kind.custom {
+        let mut unknown = Vec::new();
+        if let Some(schema) = custom.schema(&kind.version) {
+            unknown = structural::prune(schema, object);
+            structural::default(schema, object);
+        }
+        return Ok(unknown);
+    }
+    let decoded = builtin::decode(&kind.reference(), object);
+    if let Some(first) = decoded.mistyped.first() {
+        return Err(Failure::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {first}",
+            kind.kind, kind.version, kind.kind
+        )));
+    }
+    for path in &decoded.unknown {
+        remove(object, path);
+    }
+    if !keeps_nulls(kind) {
+        drop_nulls(object);
+    }
+    defaults::apply(kind, object);
+    Ok(decoded.unknown)
+}
+
+fn check_type(kind: &Kind, object: &Value) -> Result<(), Failure> {
+    let Some(members) = object.as_object() else {
+        return Err(Failure::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error",
+            kind.kind
+        )));
+    };
+    let text = |key: &str| members.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, name) = (text("apiVersion"), text("kind"));
+    if name.is_empty() {
+        return Err(Failure::bad_request("Object 'Kind' is missing in the body; expected a Kubernetes object"));
+    }
+    if name != kind.kind || split_api_version(api_version).0 != kind.group {
+        return Err(Failure::bad_request(format!(
+            "{name} in version {:?} cannot be handled as a {}: no kind {name:?} is registered for version \
+             {api_version:?} at this path",
+            split_api_version(api_version).1,
+            kind.kind,
+        )));
+    }
+    if api_version != kind.api_version() {
+        return Err(Failure::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({})",
+            kind.api_version()
+        )));
+    }
+    match members.get("metadata") {
+        None | Some(Value::Null | Value::Object(_)) => Ok(()),
+        Some(_) => Err(Failure::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal metadata into ObjectMeta",
+            kind.kind, kind.version, kind.kind
+        ))),
+    }
+}
+
+/// Types with free-form JSON in them.
+fn keeps_nulls(kind: &Kind) -> bool {
+    kind.is("apiextensions.k8s.io", "customresourcedefinitions") || kind.is("apps", "controllerrevisions")
+}
+
+/// A null field of a built-in type is an absent one.
+pub(crate) fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, v| !v.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Removes the field at a path such as `spec.list[1].bar`.
+fn remove(object: &mut Value, path: &str) {
+    let mut at = object;
+    let mut steps = Vec::new();
+    for part in path.split('.') {
+        let mut rest = part;
+        if let Some((name, indices)) = part.split_once('[') {
+            steps.push(name.to_owned());
+            rest = indices;
+            steps.extend(rest.split('[').map(|i| i.trim_end_matches(']').to_owned()));
+        } else {
+            steps.push(rest.to_owned());
+        }
+    }
+    let Some(last) = steps.pop() else { return };
+    for step in &steps {
+        let next = match at {
+            Value::Array(items) => step.parse::<usize>().ok().and_then(|i| items.get_mut(i)),
+            other => other.get_mut(step.as_str()),
+        };
+        let Some(next) = next else { return };
+        at = next;
+    }
+    if let Some(members) = at.as_object_mut() {
+        members.shift_remove(&last);
+    }
+}
+
+/// `metadata` of an object, created when absent.
+pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
+    object_mut(&mut object["metadata"])
+}
+
+/// The value as an object, replaced by an empty one when it is anything else.
+pub(crate) fn object_mut(value: &mut Value) -> &mut Map<String, Value> {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    match value {
+        Value::Object(members) => members,
+        _ => unreachable!("set to an object above"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn paths_are_removed() {
+        let mut object = json!({"spec": {"a": [{"b": 1, "c": 2}], "d": 3}});
+        remove(&mut object, "spec.a[0].b");
+        remove(&mut object, "spec.d");
+        remove(&mut object, "spec.nothing.here");
+        assert_eq!(object, json!({"spec": {"a": [{"c": 2}]}}));
+    }
+
+    #[test]
+    fn types_must_fit_the_path() {
+        let registry = crate::kinds::Registry::new();
+        let kind = registry.find("apps", "v1", "deployments").unwrap();
+        assert!(check_type(&kind, &json!({"apiVersion": "apps/v1", "kind": "Deployment"})).is_ok());
+        let rows = [
+            (json!([]), "unrecognized"),
+            (json!({"apiVersion": "apps/v1"}), "'Kind' is missing"),
+            (json!({"apiVersion": "apps/v1", "kind": "ReplicaSet"}), "cannot be handled as a Deployment"),
+            (json!({"apiVersion": "apps/v1beta1", "kind": "Deployment"}), "does not match the expected"),
+            (json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": 1}), "ObjectMeta"),
+        ];
+        for (object, expected) in rows {
+            let failure = check_type(&kind, &object).unwrap_err();
+            assert!(failure.message.contains(expected), "{}", failure.message);
+        }
+    }
+}
