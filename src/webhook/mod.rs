@@ -331,27 +331,22 @@ fn convert_all(bytes: &Bytes, uid: &OnceLock<String>) -> Result<Converted, Refus
         Some(_) | None => "unknown",
     };
     let objects = request["objects"].as_array().map_or(0, Vec::len) as u64;
-    if let Some(found) = request["uid"].as_str() {
-        let _ = uid.set(found.to_owned());
-    }
-    let answer = catch_unwind(AssertUnwindSafe(|| crate::api::convert::review(review.clone())))
-        .unwrap_or_else(|panic| {
-            let uid = request["uid"].as_str().unwrap_or_default();
-            tracing::error!(uid, reason = panic_text(&*panic), "conversion panicked");
-            answer::conversion_failure(uid, "the conversion failed; the log of verdigris has the reason")
-        });
-    let succeeded = answer.pointer("/response/result/status").and_then(Value::as_str) == Some("Success");
-    if !succeeded {
-        let reason = answer
-            .pointer("/response/result/message")
+    let uid: &str = uid.get_or_init(|| request["uid"].as_str().unwrap_or_default().to_owned());
+    let converted = catch_unwind(AssertUnwindSafe(|| crate::api::convert::review(review)));
+    let answer = converted.unwrap_or_else(|panic| {
+        tracing::error!(uid, reason = panic_text(&*panic), "conversion panicked");
+        answer::conversion_failure(uid, "the conversion failed; the log of verdigris has the reason")
+    });
+    let said = |pointer: &str| {
+        answer
+            .pointer(pointer)
             .and_then(Value::as_str)
-            .unwrap_or_default();
-        tracing::warn!(
-            uid = request["uid"].as_str(),
-            objects,
-            reason,
-            "conversion refused"
-        );
+            .unwrap_or_default()
+    };
+    let succeeded = said("/response/result/status") == "Success";
+    if !succeeded {
+        let reason = said("/response/result/message");
+        tracing::warn!(uid, objects, reason, "conversion refused");
     }
     Ok(Converted {
         to,
