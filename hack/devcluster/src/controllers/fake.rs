@@ -128,6 +128,7 @@ impl Fake {
         let mut next = current.clone();
         match sub {
             "status" => next["status"] = object["status"].take(),
+            "finalize" => next["spec"]["finalizers"] = object["spec"]["finalizers"].take(),
             "scale" => next["spec"]["replicas"] = object["spec"]["replicas"].take(),
             _ => {
                 next = object;
