@@ -114,9 +114,8 @@ impl Cluster {
                 changes.next().await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(20), wait).await.is_err() {
-            panic!("{what}: {:#?}", self.all(resource).await);
-        }
+        let waited = tokio::time::timeout(Duration::from_secs(20), wait).await;
+        assert!(waited.is_ok(), "{what}: {:#?}", self.all(resource).await);
     }
 
     async fn said(&self, reason: &str) -> Vec<String> {
@@ -179,7 +178,7 @@ async fn a_rolling_update_keeps_its_bounds_and_a_rollback_reuses_the_set() {
     cluster.create(DEPLOYMENTS, deployment(4, "web:1")).await;
     cluster.rolled().await;
     let mut changes = cluster.api.watch(PODS);
-    let watched = Arc::clone(&Arc::new(cluster.api.clone()));
+    let watched = cluster.api.clone();
     let mut judge = JoinSet::new();
     judge.spawn(async move {
         let mut worst = (4, 4);
