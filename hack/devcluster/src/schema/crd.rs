@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::builtin::META;
 use super::error::ErrorKind;
-use super::{FieldError, structural, validate};
+use super::{FieldError, rules, structural, validate};
 
 /// `spec.versions[]` entry of a version.
 pub fn version<'a>(crd: &'a Value, version: &str) -> Option<&'a Value> {
@@ -324,6 +324,15 @@ fn check_schema(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
     found.sort_by_key(ToString::to_string);
     if found.is_empty() {
         check_defaults(schema, path, &mut found);
+        for (place, why) in rules::broken(schema) {
+            let place = format!("{path}{place}.x-kubernetes-validations");
+            found.push(FieldError::new(
+                ErrorKind::Invalid,
+                &place,
+                None,
+                format!("compilation failed: {why}"),
+            ));
+        }
     }
     errors.append(&mut found);
 }

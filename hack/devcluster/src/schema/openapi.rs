@@ -11,6 +11,7 @@
 //!
 //! Owns both documents' shape. A caller caches them by what is served.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
@@ -466,25 +467,28 @@ fn swagger(node: &mut Value) {
 }
 
 /// `/openapi/v3`: the index, `{"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=…"}}}`.
-/// The hash is of the group version's document: it changes when that does.
+/// The hash is of all a group version's document is made from: it changes when that does.
 pub fn v3_index(kinds: &[KindDoc<'_>], crds: &[Value]) -> Value {
-    let mut paths = Map::new();
+    let mut sources: BTreeMap<String, Sha256> = BTreeMap::new();
     for resource in resources(kinds, crds) {
-        let path = resource.path();
-        if paths.contains_key(&path) {
-            continue;
+        let source = sources.entry(resource.path()).or_default();
+        let names = [&resource.kind, &resource.plural, &resource.subresources.join(",")];
+        for name in names {
+            source.update(name);
+            source.update([0]);
         }
-        let document = v3_document(&resource.group, &resource.version, kinds, crds).unwrap_or_default();
-        let digest = Sha256::digest(document.to_string());
+        source.update([u8::from(resource.namespaced)]);
+        source.update(resource.schema.as_ref().map(ToString::to_string).unwrap_or_default());
+    }
+    let paths = sources.into_iter().map(|(path, source)| {
         let mut url = format!("/openapi/v3/{path}?hash=");
-        for byte in digest.iter().take(16) {
+        for byte in source.finalize().iter().take(16) {
             // Writing to a String cannot fail.
             let _ = write!(url, "{byte:02X}");
         }
-        paths.insert(path, json!({"serverRelativeURL": url}));
-    }
-    paths.sort_keys();
-    json!({"paths": paths})
+        (path, json!({"serverRelativeURL": url}))
+    });
+    json!({"paths": paths.collect::<Map<String, Value>>()})
 }
 
 /// `/openapi/v3/apis/GROUP/VERSION` (or `/openapi/v3/api/v1` for the core group): the document of one group version,

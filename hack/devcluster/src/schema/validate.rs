@@ -1,6 +1,7 @@
 //! Validation of custom resources against their schema, in the words of apiextensions-apiserver.
 //!
 //! Owns value validation, list uniqueness and ratcheting (a value that was stored before is not judged again).
+//! Rules (`x-kubernetes-validations`) are in [`super::rules`].
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,8 +10,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::FieldError;
 use super::error::ErrorKind;
+use super::{FieldError, rules};
 
 /// Validates a pruned and defaulted custom resource against `openAPIV3Schema`; every mistake at once. `old` is the
 /// stored object on update: what did not change is not judged again (ratcheting, KEP-4008).
@@ -18,7 +19,28 @@ pub fn validate(schema: &Value, object: &Value, old: Option<&Value>) -> Vec<Fiel
     let mut found = Findings::default();
     found.value(schema, object, old, "");
     lists(schema, object, old, "", &mut found.errors);
+    if rules::has_rules(schema) {
+        if found.errors.iter().any(|e| blocks_rules(e.kind)) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing \
+                          errors to complete validation";
+            found.refuse(ErrorKind::Invalid, "", Some(&Value::Null), detail);
+        } else {
+            found.errors.extend(rules::evaluate(schema, object, old));
+        }
+    }
     found.errors
+}
+
+/// Mistakes after which rules cannot be evaluated: they may meet values of wrong types or sizes.
+fn blocks_rules(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Required
+        | ErrorKind::TooLong
+        | ErrorKind::TooMany
+        | ErrorKind::TypeInvalid
+        | ErrorKind::NotSupported => true,
+        ErrorKind::Duplicate | ErrorKind::Invalid | ErrorKind::Forbidden | ErrorKind::NotFound => false,
+    }
 }
 
 /// A compiled pattern; `None` for one Rust cannot compile (Go's syntax differs in rare corners): then nothing is
