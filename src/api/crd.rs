@@ -126,3 +126,9 @@ pub fn yaml() -> String {
     }
     out
 }
+
+/// The schema v1beta1 Canaries are pruned by.
+pub(super) fn v1beta1_schema() -> Option<JSONSchemaProps> {
+    let crd = closed(v1beta1::Canary::crd());
+    crd.spec.versions.into_iter().next()?.schema?.open_api_v3_schema
+}
