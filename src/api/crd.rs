@@ -77,6 +77,30 @@ fn old_versions(served: bool) -> impl Iterator<Item = CustomResourceDefinitionVe
         })
 }
 
+/// Lists, unserved and with the open schema, the old versions of Canary that objects may still be stored at (from
+/// `status.storedVersions`): the API server refuses a CRD that drops one.
+pub fn keep_stored(crd: &mut CustomResourceDefinition, stored_versions: &[String]) {
+    let old = crd
+        .spec
+        .versions
+        .iter()
+        .find(|version| version.name == "v1alpha3")
+        .cloned();
+    for name in ["v1alpha2", "v1alpha1"] {
+        let listed = crd.spec.versions.iter().any(|version| version.name == name);
+        if let Some(old) = old.clone()
+            && stored_versions.iter().any(|stored| stored == name)
+            && !listed
+        {
+            crd.spec.versions.push(CustomResourceDefinitionVersion {
+                name: name.to_owned(),
+                served: false,
+                ..old
+            });
+        }
+    }
+}
+
 /// Finishes a derived CRD: `preserveUnknownFields: false` written out (a CRD born under apiextensions/v1beta1 keeps
 /// `true`, which forbids conversion webhooks), and schemas brought to the form the API server keeps.
 fn closed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {

@@ -152,7 +152,7 @@ proptest! {
         });
         let answer = review(request.clone());
         prop_assert_eq!(&answer["response"]["convertedObjects"], &Value::Array(singles));
-        let streamed: Value = serde_json::from_slice(&review_bytes(request.to_string().as_bytes())).unwrap();
+        let streamed: Value = serde_json::from_slice(&review_bytes(request.to_string().as_bytes()).answer).unwrap();
         prop_assert_eq!(streamed, answer);
     }
 

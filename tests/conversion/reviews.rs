@@ -9,7 +9,8 @@ fn ask(request: &Value) -> Value {
     let question =
         json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "request": request});
     let answer = review(question.clone());
-    let streamed: Value = serde_json::from_slice(&review_bytes(question.to_string().as_bytes())).unwrap();
+    let streamed: Value =
+        serde_json::from_slice(&review_bytes(question.to_string().as_bytes()).answer).unwrap();
     assert_eq!(streamed, answer, "over the wire");
     assert_eq!(answer["apiVersion"], "apiextensions.k8s.io/v1");
     assert_eq!(answer["kind"], "ConversionReview");
@@ -76,12 +77,13 @@ fn a_review_without_a_question_is_refused() {
         let question = json!({"request": request});
         for answer in [
             review(question.clone()),
-            serde_json::from_slice(&review_bytes(question.to_string().as_bytes())).unwrap(),
+            serde_json::from_slice(&review_bytes(question.to_string().as_bytes()).answer).unwrap(),
         ] {
             assert_eq!(answer["response"]["result"]["status"], "Failure", "{question}");
         }
     }
-    let answer: Value = serde_json::from_slice(&review_bytes(b"{\"request\":{\"uid\":\"u\",")).unwrap();
+    let answer: Value =
+        serde_json::from_slice(&review_bytes(b"{\"request\":{\"uid\":\"u\",").answer).unwrap();
     assert_eq!(answer["response"]["uid"], "u");
     assert_eq!(answer["response"]["result"]["status"], "Failure");
 }
@@ -97,9 +99,9 @@ fn nested(depth: usize) -> String {
 
 #[test]
 fn deep_nesting_is_carried_and_bottomless_nesting_refused() {
-    let answer: Value = serde_json::from_slice(&review_bytes(nested(100).as_bytes())).unwrap();
+    let answer: Value = serde_json::from_slice(&review_bytes(nested(100).as_bytes()).answer).unwrap();
     assert_eq!(answer["response"]["result"]["status"], "Success");
-    let answer: Value = serde_json::from_slice(&review_bytes(nested(20_000).as_bytes())).unwrap();
+    let answer: Value = serde_json::from_slice(&review_bytes(nested(20_000).as_bytes()).answer).unwrap();
     assert_eq!(answer["response"]["uid"], "u");
     assert_eq!(answer["response"]["result"]["status"], "Failure");
     assert!(
@@ -108,4 +110,21 @@ fn deep_nesting_is_carried_and_bottomless_nesting_refused() {
             .unwrap()
             .contains("recursion limit")
     );
+}
+
+#[test]
+fn what_a_log_wants_to_know_is_said() {
+    let objects = json!([
+        {"apiVersion": ALPHA, "kind": "Canary", "spec": {"old": "x".repeat(300 * 1024)}},
+        {"apiVersion": ALPHA, "kind": "Canary"},
+    ]);
+    let body = json!({"request": {"uid": "u", "desiredAPIVersion": BETA, "objects": objects}}).to_string();
+    let reviewed = review_bytes(body.as_bytes());
+    assert_eq!((reviewed.uid.as_str(), reviewed.to.as_str()), ("u", BETA));
+    assert_eq!(
+        (reviewed.objects, reviewed.stashes_dropped, reviewed.failure),
+        (2, 1, None)
+    );
+    let reviewed = review_bytes(body.replace("Canary", "Pod").as_bytes());
+    assert!(reviewed.failure.unwrap().starts_with("Pod without a name: kind:"));
 }
