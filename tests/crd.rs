@@ -9,7 +9,7 @@ use verdigris::api::{crd, v1alpha3, v1beta1};
 #[test]
 fn committed_crds_are_fresh() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/crd.yaml");
-    let printed = crd::yaml();
+    let printed = crd::yaml(Some(crd::service_client_config()));
     if std::env::var_os("VERDIGRIS_BLESS").is_some() {
         std::fs::write(&path, &printed).unwrap();
     }
@@ -22,7 +22,8 @@ fn committed_crds_are_fresh() {
 
 #[test]
 fn printed_crds_read_back_as_they_are() {
-    let read: Vec<CustomResourceDefinition> = serde_saphyr::from_multiple(&crd::yaml()).unwrap();
+    let read: Vec<CustomResourceDefinition> =
+        serde_saphyr::from_multiple(&crd::yaml(Some(crd::service_client_config()))).unwrap();
     assert_eq!(read, crd::all(Some(crd::service_client_config())));
 }
 

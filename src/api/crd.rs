@@ -140,10 +140,10 @@ fn normalise(schema: &mut JSONSchemaProps) {
     }
 }
 
-/// All CRDs as YAML documents, with conversion by the in-cluster Service: the text of `manifests/crd.yaml`.
-pub fn yaml() -> String {
+/// All CRDs (see [`all`]) as YAML documents. With [`service_client_config`] this is `manifests/crd.yaml`.
+pub fn yaml(webhook: Option<WebhookClientConfig>) -> String {
     let mut out = String::from("# Printed by `verdigris crds`; do not edit.\n");
-    for crd in all(Some(service_client_config())) {
+    for crd in all(webhook) {
         out.push_str("---\n");
         // A CRD is plain data; a failure to print it would be a bug in the serializer.
         out.push_str(&serde_saphyr::to_string(&crd).unwrap_or_default());

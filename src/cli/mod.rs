@@ -1,1 +1,4 @@
 //! what was typed, and what it means.
+
+pub mod convert;
+pub mod crds;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{ALPHA, BETA, bare, server, stash_of, to_alpha, to_beta};
 
 /// Every Canary of the corpus, with its file.
-fn canaries() -> Vec<(PathBuf, Value)> {
+pub(crate) fn canaries() -> Vec<(PathBuf, Value)> {
     let beside = || {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         root.ancestors()

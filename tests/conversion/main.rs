@@ -1,5 +1,6 @@
 //! Conversion between v1alpha3 and v1beta1: nothing lost, whatever the object holds.
 
+mod command;
 mod corpus;
 mod golden;
 mod objects;
