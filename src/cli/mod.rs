@@ -37,7 +37,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Loadtester(args) => loadtester::run(args),
         Command::Rules(args) => printed(rules::run(&args)),
-        Command::Uninstall(args) => uninstall::run(args),
+        Command::Uninstall(args) => uninstall::run(&args),
     }
 }
 
