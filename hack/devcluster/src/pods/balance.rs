@@ -3,11 +3,6 @@
 //! Owns: the table of Services. Promises: a new connection goes to an endpoint that was ready when it was made; one
 //! under way is never touched when the endpoints change.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "shell: connects, and waits for endpoints"
-)]
-
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -212,18 +212,14 @@ fn status(code: &str) -> Response {
 }
 
 async fn delay(seconds: &str) -> Response {
-    match seconds
-        .parse::<f64>()
+    let wait = seconds
+        .parse()
         .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-    {
-        Some(wait) => {
-            tokio::time::sleep(wait).await;
-            page(StatusCode::OK, &json!({"delay": wait.as_secs_f64()}))
-        }
-        None => {
-            let message = format!("delay: found {seconds}; expected seconds, such as 2 or 0.5");
-            page(StatusCode::BAD_REQUEST, &json!({"code": 400, "message": message}))
-        }
-    }
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let Some(wait) = wait else {
+        let message = format!("delay: found {seconds}; expected seconds, such as 2 or 0.5");
+        return page(StatusCode::BAD_REQUEST, &json!({"code": 400, "message": message}));
+    };
+    tokio::time::sleep(wait).await;
+    page(StatusCode::OK, &json!({"delay": wait.as_secs_f64()}))
 }

@@ -138,7 +138,7 @@ struct Running {
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means the kubelet is gone, and this task with it.
     if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -25,6 +25,8 @@ mod names;
 mod network;
 mod proxy;
 mod status;
+#[cfg(test)]
+mod traffic;
 
 pub use network::{Network, SERVICE_CIDR};
 

@@ -71,9 +71,23 @@ impl Cluster {
         old: Option<&Value>,
     ) -> Result<Value, Failure> {
         let mut object = object;
-        for hook in self.hooks("mutatingwebhookconfigurations", call, Subject { operation, object: Some(&object), old }) {
-            let subject = Subject { operation, object: Some(&object), old };
-            let Some(response) = self.ask(call, &hook, subject).await? else { continue };
+        for hook in self.hooks(
+            "mutatingwebhookconfigurations",
+            call,
+            Subject {
+                operation,
+                object: Some(&object),
+                old,
+            },
+        ) {
+            let subject = Subject {
+                operation,
+                object: Some(&object),
+                old,
+            };
+            let Some(response) = self.ask(call, &hook, subject).await? else {
+                continue;
+            };
             let name = hook.entry["name"].as_str().unwrap_or_default();
             match self.apply_answer(call, &hook, &object, &response).await {
                 Ok(Some(changed)) => object = changed,
@@ -89,7 +103,11 @@ impl Cluster {
 
     /// Runs the mutating webhooks registered for DELETE, which can only refuse.
     pub(crate) async fn mutate_delete(&self, call: &Call, old: &Value) -> Result<(), Failure> {
-        let subject = Subject { operation: Operation::Delete, object: None, old: Some(old) };
+        let subject = Subject {
+            operation: Operation::Delete,
+            object: None,
+            old: Some(old),
+        };
         for hook in self.hooks("mutatingwebhookconfigurations", call, subject) {
             self.ask(call, &hook, subject).await?;
         }
@@ -103,9 +121,9 @@ impl Cluster {
             let response = self.ask(call, hook, subject).await?;
             let name = hook.entry["name"].as_str().unwrap_or_default();
             match response {
-                Some(r) if !r["patch"].is_null() && hook.entry["failurePolicy"] != "Ignore" => {
-                    Err(call_failure(name, "a validating webhook must not answer with a patch"))
-                }
+                Some(r) if !r["patch"].is_null() && hook.entry["failurePolicy"] != "Ignore" => Err(
+                    call_failure(name, "a validating webhook must not answer with a patch"),
+                ),
                 Some(_) | None => Ok(()),
             }
         }))
@@ -118,7 +136,10 @@ impl Cluster {
         if call.kind.group == GROUP || call.kind.verbs == crate::kinds::Verbs::Ask {
             return Vec::new();
         }
-        let table = crate::store::Table { group: GROUP.to_owned(), plural: plural.to_owned() };
+        let table = crate::store::Table {
+            group: GROUP.to_owned(),
+            plural: plural.to_owned(),
+        };
         let (configurations, _) = self.store.list(&table, None);
         let mut hooks = Vec::new();
         for configuration in &configurations {
@@ -126,7 +147,10 @@ impl Cluster {
                 if let Some(kind) = self.matching_kind(entry, call, subject.operation)
                     && self.selected(entry, call, subject)
                 {
-                    hooks.push(Hook { entry: entry.clone(), kind });
+                    hooks.push(Hook {
+                        entry: entry.clone(),
+                        kind,
+                    });
                 }
             }
         }
@@ -137,7 +161,10 @@ impl Cluster {
     fn matching_kind(&self, entry: &Value, call: &Call, operation: Operation) -> Option<Arc<Kind>> {
         let wants = |kind: &Kind| {
             let rules = entry["rules"].as_array();
-            rules.into_iter().flatten().any(|rule| rule_matches(rule, kind, &call.subresource, operation))
+            rules
+                .into_iter()
+                .flatten()
+                .any(|rule| rule_matches(rule, kind, &call.subresource, operation))
         };
         if wants(&call.kind) {
             return Some(Arc::clone(&call.kind));
@@ -145,13 +172,18 @@ impl Cluster {
         if entry["matchPolicy"] == "Exact" {
             return None;
         }
-        self.registry.versions(&call.kind.group, &call.kind.plural).into_iter().find(|kind| wants(kind))
+        self.registry
+            .versions(&call.kind.group, &call.kind.plural)
+            .into_iter()
+            .find(|kind| wants(kind))
     }
 
     fn selected(&self, entry: &Value, call: &Call, subject: Subject<'_>) -> bool {
         let objects = object_selector(&entry["objectSelector"]);
-        let object_matches =
-            [subject.object, subject.old].into_iter().flatten().any(|object| objects.matches(object));
+        let object_matches = [subject.object, subject.old]
+            .into_iter()
+            .flatten()
+            .any(|object| objects.matches(object));
         if !object_matches {
             return false;
         }
@@ -160,13 +192,22 @@ impl Cluster {
             return true;
         }
         if call.kind.is("", "namespaces") {
-            return [subject.object, subject.old].into_iter().flatten().next().is_some_and(|o| namespaces.matches(o));
+            return [subject.object, subject.old]
+                .into_iter()
+                .flatten()
+                .next()
+                .is_some_and(|o| namespaces.matches(o));
         }
         if !call.kind.namespaced {
             return true;
         }
-        let table = crate::store::Table { group: String::new(), plural: "namespaces".to_owned() };
-        self.store.get(&table, "", &call.namespace).is_some_and(|ns| namespaces.matches(&ns.value))
+        let table = crate::store::Table {
+            group: String::new(),
+            plural: "namespaces".to_owned(),
+        };
+        self.store
+            .get(&table, "", &call.namespace)
+            .is_some_and(|ns| namespaces.matches(&ns.value))
     }
 
     /// Calls one webhook. `None`: it failed and its policy is to go on. `Err`: it denied, or failed.
@@ -174,7 +215,9 @@ impl Cluster {
         let name = hook.entry["name"].as_str().unwrap_or_default();
         let quiet = matches!(hook.entry["sideEffects"].as_str(), Some("None" | "NoneOnDryRun"));
         if call.dry_run && !quiet {
-            return Err(Failure::bad_request(format!("admission webhook {name:?} does not support dry run")));
+            return Err(Failure::bad_request(format!(
+                "admission webhook {name:?} does not support dry run"
+            )));
         }
         let answer = self.review(call, hook, subject).await;
         let response = match answer {
@@ -185,10 +228,19 @@ impl Cluster {
             }
             Err(detail) => return Err(call_failure(name, &detail)),
         };
-        for warning in response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for warning in response["warnings"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
             call.warn(warning);
         }
-        if response["allowed"] == true { Ok(Some(response)) } else { Err(denial(name, &response["status"])) }
+        if response["allowed"] == true {
+            Ok(Some(response))
+        } else {
+            Err(denial(name, &response["status"]))
+        }
     }
 
     /// Sends the review; answers its checked `response`.
@@ -203,7 +255,8 @@ impl Cluster {
                 json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
             }
         };
-        let gvr = |kind: &Kind| json!({"group": kind.group, "version": kind.version, "resource": kind.plural});
+        let gvr =
+            |kind: &Kind| json!({"group": kind.group, "version": kind.version, "resource": kind.plural});
         request["kind"] = gvk(&hook.kind);
         request["resource"] = gvr(&hook.kind);
         if !call.subresource.is_empty() {
@@ -215,7 +268,10 @@ impl Cluster {
             request["requestSubResource"] = json!(call.subresource);
         }
         let name = if call.name.is_empty() {
-            subject.object.and_then(|o| o["metadata"]["name"].as_str()).unwrap_or_default()
+            subject
+                .object
+                .and_then(|o| o["metadata"]["name"].as_str())
+                .unwrap_or_default()
         } else {
             &call.name
         };
@@ -232,17 +288,27 @@ impl Cluster {
         for (key, value) in [("object", subject.object), ("oldObject", subject.old)] {
             request[key] = match value {
                 Some(object) if scale => object.clone(),
-                Some(object) => self.convert(&hook.kind, object.clone()).await.map_err(|f| f.message)?,
+                Some(object) => self
+                    .convert(&hook.kind, object.clone())
+                    .await
+                    .map_err(|f| f.message)?,
                 None => Value::Null,
             };
         }
         request["dryRun"] = json!(call.dry_run);
         request["options"] = call.options(subject.operation.options());
-        let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request});
+        let review =
+            json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request});
         let timeout = Duration::from_secs(hook.entry["timeoutSeconds"].as_u64().unwrap_or(10));
         let answer = self
             .webhooks
-            .call(&self.store, &hook.entry["clientConfig"], timeout, "kube-apiserver-admission", &review)
+            .call(
+                &self.store,
+                &hook.entry["clientConfig"],
+                timeout,
+                "kube-apiserver-admission",
+                &review,
+            )
             .await
             .map_err(|e| format!("failed to call webhook: {e}"))?;
         check_answer(answer, &uid)
@@ -256,36 +322,54 @@ impl Cluster {
         object: &Value,
         response: &Value,
     ) -> Result<Option<Value>, String> {
-        let Some(operations) = patch_of(response)? else { return Ok(None) };
-        let shown = self.convert(&hook.kind, object.clone()).await.map_err(|f| f.message)?;
+        let Some(operations) = patch_of(response)? else {
+            return Ok(None);
+        };
+        let shown = self
+            .convert(&hook.kind, object.clone())
+            .await
+            .map_err(|f| f.message)?;
         let changed = patch::json::apply(&shown, &operations).map_err(|e| match e.causes.first() {
             Some(cause) => cause.message.clone(),
             None => e.message,
         })?;
-        self.convert(&call.kind, changed).await.map(Some).map_err(|f| f.message)
+        self.convert(&call.kind, changed)
+            .await
+            .map(Some)
+            .map_err(|f| f.message)
     }
 }
 
 /// `spec.rules[]` against a request for `kind` (and its subresource).
 fn rule_matches(rule: &Value, kind: &Kind, subresource: &str, operation: Operation) -> bool {
     let has = |key: &str, wanted: &str| {
-        rule[key].as_array().into_iter().flatten().filter_map(Value::as_str).any(|v| v == "*" || v == wanted)
+        rule[key]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .any(|v| v == "*" || v == wanted)
     };
     let scope = match rule["scope"].as_str() {
         Some("Namespaced") => kind.namespaced,
         Some("Cluster") => !kind.namespaced,
         _ => true,
     };
-    let resource = rule["resources"].as_array().into_iter().flatten().filter_map(Value::as_str).any(|pattern| {
-        let (wanted, sub) = pattern.split_once('/').unwrap_or((pattern, ""));
-        let plural = wanted == "*" || wanted == kind.plural;
-        let subresource = match sub {
-            // `*/*` and `pods/*` mean the plain resources too.
-            "*" => true,
-            sub => sub == subresource,
-        };
-        plural && subresource
-    });
+    let resource = rule["resources"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .any(|pattern| {
+            let (wanted, sub) = pattern.split_once('/').unwrap_or((pattern, ""));
+            let plural = wanted == "*" || wanted == kind.plural;
+            let subresource = match sub {
+                // `*/*` and `pods/*` mean the plain resources too.
+                "*" => true,
+                sub => sub == subresource,
+            };
+            plural && subresource
+        });
     scope
         && resource
         && has("operations", operation.name())
@@ -307,13 +391,22 @@ fn check_answer(mut answer: Value, uid: &str) -> Result<Value, String> {
         return Err("webhook response was absent".to_owned());
     }
     if response["uid"] != uid {
-        return Err(format!("expected response.uid={uid:?}, got {:?}", response["uid"].as_str().unwrap_or_default()));
+        return Err(format!(
+            "expected response.uid={uid:?}, got {:?}",
+            response["uid"].as_str().unwrap_or_default()
+        ));
     }
     let patch = !response["patch"].is_null();
     match response["patchType"].as_str() {
         Some("JSONPatch") if patch => {}
-        Some(_) if !patch => return Err("webhook returned response.patchType but not response.patch".to_owned()),
-        Some(other) => return Err(format!("invalid response.patchType {other:?}, expected \"JSONPatch\"")),
+        Some(_) if !patch => {
+            return Err("webhook returned response.patchType but not response.patch".to_owned());
+        }
+        Some(other) => {
+            return Err(format!(
+                "invalid response.patchType {other:?}, expected \"JSONPatch\""
+            ));
+        }
         None if patch => return Err("webhook returned response.patch but not response.patchType".to_owned()),
         None => {}
     }
@@ -324,18 +417,30 @@ fn check_answer(mut answer: Value, uid: &str) -> Result<Value, String> {
 fn patch_of(response: &Value) -> Result<Option<Value>, String> {
     let bytes = match &response["patch"] {
         Value::Null => return Ok(None),
-        Value::String(text) => STANDARD.decode(text).map_err(|e| format!("patch is not base64: {e}"))?,
+        Value::String(text) => STANDARD
+            .decode(text)
+            .map_err(|e| format!("patch is not base64: {e}"))?,
         Value::Array(numbers) => numbers
             .iter()
-            .map(|n| n.as_u64().and_then(|n| u8::try_from(n).ok()).ok_or_else(|| "patch is no list of bytes".to_owned()))
+            .map(|n| {
+                n.as_u64()
+                    .and_then(|n| u8::try_from(n).ok())
+                    .ok_or_else(|| "patch is no list of bytes".to_owned())
+            })
             .collect::<Result<_, _>>()?,
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => return Err("patch is neither text nor bytes".to_owned()),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            return Err("patch is neither text nor bytes".to_owned());
+        }
     };
     if bytes.is_empty() {
         return Ok(None);
     }
-    let operations: Value = serde_json::from_slice(&bytes).map_err(|e| format!("error decoding patch: {e}"))?;
-    Ok(operations.as_array().is_some_and(|o| !o.is_empty()).then_some(operations))
+    let operations: Value =
+        serde_json::from_slice(&bytes).map_err(|e| format!("error decoding patch: {e}"))?;
+    Ok(operations
+        .as_array()
+        .is_some_and(|o| !o.is_empty())
+        .then_some(operations))
 }
 
 fn call_failure(name: &str, detail: &str) -> Failure {
@@ -344,7 +449,11 @@ fn call_failure(name: &str, detail: &str) -> Failure {
 
 /// A denial as the client sees it: the webhook's own Status with a prefix, code at least 400.
 fn denial(name: &str, status: &Value) -> Failure {
-    let code = status["code"].as_u64().and_then(|c| u16::try_from(c).ok()).filter(|c| *c >= 400).unwrap_or(400);
+    let code = status["code"]
+        .as_u64()
+        .and_then(|c| u16::try_from(c).ok())
+        .filter(|c| *c >= 400)
+        .unwrap_or(400);
     let denied = format!("admission webhook {name:?} denied the request");
     let reason = status["reason"].as_str().unwrap_or_default();
     let message = match status["message"].as_str() {
@@ -370,9 +479,7 @@ mod tests {
         let registry = Registry::new();
         let pods = registry.find("", "v1", "pods").unwrap();
         let nodes = registry.find("", "v1", "nodes").unwrap();
-        let rule = |resources: &[&str], scope: &str| {
-            json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["*"], "resources": resources, "scope": scope})
-        };
+        let rule = |resources: &[&str], scope: &str| json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["*"], "resources": resources, "scope": scope});
         let rows = [
             (rule(&["pods"], "*"), &pods, "", true),
             (rule(&["pods"], "*"), &pods, "status", false),
@@ -387,7 +494,11 @@ mod tests {
             (rule(&["nodes"], "Namespaced"), &nodes, "", false),
         ];
         for (rule, kind, subresource, expected) in rows {
-            assert_eq!(rule_matches(&rule, kind, subresource, Operation::Create), expected, "{rule} {subresource}");
+            assert_eq!(
+                rule_matches(&rule, kind, subresource, Operation::Create),
+                expected,
+                "{rule} {subresource}"
+            );
             assert!(!rule_matches(&rule, kind, subresource, Operation::Delete));
         }
     }
@@ -395,14 +506,29 @@ mod tests {
     #[test]
     fn denials() {
         let rows = [
-            (json!({"message": "no", "code": 422, "reason": "Invalid"}), 422, "denied the request: no"),
-            (json!({"message": "no", "code": 200}), 400, "denied the request: no"),
-            (json!({"reason": "Forbidden", "code": 403}), 403, "denied the request: Forbidden"),
+            (
+                json!({"message": "no", "code": 422, "reason": "Invalid"}),
+                422,
+                "denied the request: no",
+            ),
+            (
+                json!({"message": "no", "code": 200}),
+                400,
+                "denied the request: no",
+            ),
+            (
+                json!({"reason": "Forbidden", "code": 403}),
+                403,
+                "denied the request: Forbidden",
+            ),
             (json!(null), 400, "denied the request without explanation"),
         ];
         for (status, code, message) in rows {
             let failure = denial("a.b", &status);
-            assert_eq!((failure.code, failure.message), (code, format!("admission webhook \"a.b\" {message}")));
+            assert_eq!(
+                (failure.code, failure.message),
+                (code, format!("admission webhook \"a.b\" {message}"))
+            );
         }
     }
 
@@ -419,16 +545,20 @@ mod tests {
 
     #[test]
     fn envelopes() {
-        let wrap = |response: Value| {
-            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
-        };
+        let wrap = |response: Value| json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
         assert!(check_answer(wrap(json!({"uid": "u", "allowed": true})), "u").is_ok());
         let rows = [
             (json!({}), "expected webhook response"),
             (wrap(json!(null)), "absent"),
             (wrap(json!({"uid": "v"})), "response.uid"),
-            (wrap(json!({"uid": "u", "patch": "e30="})), "but not response.patchType"),
-            (wrap(json!({"uid": "u", "patchType": "JSONPatch"})), "but not response.patch"),
+            (
+                wrap(json!({"uid": "u", "patch": "e30="})),
+                "but not response.patchType",
+            ),
+            (
+                wrap(json!({"uid": "u", "patchType": "JSONPatch"})),
+                "but not response.patch",
+            ),
         ];
         for (answer, expected) in rows {
             let error = check_answer(answer, "u").unwrap_err();

@@ -32,7 +32,9 @@ pub(crate) fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldE
                 errors.push(FieldError::invalid("type", &new["type"], "field is immutable"));
             }
         }
-        ("apps", "deployments" | "replicasets" | "daemonsets" | "statefulsets") => workload(kind, new, old, &mut errors),
+        ("apps", "deployments" | "replicasets" | "daemonsets" | "statefulsets") => {
+            workload(kind, new, old, &mut errors)
+        }
         ("autoscaling", "horizontalpodautoscalers") => autoscaler(new, &mut errors),
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             errors.extend(crd::check(new));
@@ -45,7 +47,11 @@ pub(crate) fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldE
             if let Some(old) = old
                 && old["roleRef"] != new["roleRef"]
             {
-                errors.push(FieldError::invalid("roleRef", &new["roleRef"], "cannot change roleRef"));
+                errors.push(FieldError::invalid(
+                    "roleRef",
+                    &new["roleRef"],
+                    "cannot change roleRef",
+                ));
             }
         }
         ("policy", "poddisruptionbudgets") => {
@@ -67,7 +73,11 @@ fn not_negative(object: &Value, base: &str, keys: &[&str], errors: &mut Vec<Fiel
     for key in keys {
         if object[*key].as_i64().is_some_and(|n| n < 0) {
             let field = format!("{base}.{key}");
-            errors.push(FieldError::invalid(&field, &object[*key], "must be greater than or equal to 0"));
+            errors.push(FieldError::invalid(
+                &field,
+                &object[*key],
+                "must be greater than or equal to 0",
+            ));
         }
     }
 }
@@ -77,7 +87,12 @@ fn workload(kind: &Kind, new: &Value, old: Option<&Value>, errors: &mut Vec<Fiel
     not_negative(
         spec,
         "spec",
-        &["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"],
+        &[
+            "replicas",
+            "minReadySeconds",
+            "revisionHistoryLimit",
+            "progressDeadlineSeconds",
+        ],
         errors,
     );
     let selector = &spec["selector"];
@@ -94,7 +109,11 @@ fn workload(kind: &Kind, new: &Value, old: Option<&Value>, errors: &mut Vec<Fiel
     }
     let labels = &spec["template"]["metadata"]["labels"];
     if !selector.is_null() && !object_selector(selector).matches_labels(labels) {
-        let shown = if labels.is_null() { json!({}) } else { labels.clone() };
+        let shown = if labels.is_null() {
+            json!({})
+        } else {
+            labels.clone()
+        };
         errors.push(FieldError::invalid(
             "spec.template.metadata.labels",
             &shown,
@@ -104,15 +123,26 @@ fn workload(kind: &Kind, new: &Value, old: Option<&Value>, errors: &mut Vec<Fiel
     if let Some(old) = old
         && old["spec"]["selector"] != *selector
     {
-        errors.push(FieldError::invalid("spec.selector", selector, "field is immutable"));
+        errors.push(FieldError::invalid(
+            "spec.selector",
+            selector,
+            "field is immutable",
+        ));
     }
     pod_spec(&spec["template"]["spec"], "spec.template.spec", errors);
     let policy = &spec["template"]["spec"]["restartPolicy"];
     if policy.is_string() && policy != "Always" {
-        errors.push(not_supported("spec.template.spec.restartPolicy", policy, &["Always"]));
+        errors.push(not_supported(
+            "spec.template.spec.restartPolicy",
+            policy,
+            &["Always"],
+        ));
     }
     if kind.plural == "deployments" {
-        let (ready, deadline) = (spec["minReadySeconds"].as_i64(), spec["progressDeadlineSeconds"].as_i64());
+        let (ready, deadline) = (
+            spec["minReadySeconds"].as_i64(),
+            spec["progressDeadlineSeconds"].as_i64(),
+        );
         if let Some(deadline) = deadline
             && deadline <= ready.unwrap_or(0)
         {
@@ -142,7 +172,11 @@ fn workload(kind: &Kind, new: &Value, old: Option<&Value>, errors: &mut Vec<Fiel
                     ));
                 }
             }
-            _ => errors.push(not_supported("spec.strategy.type", &strategy["type"], &["Recreate", "RollingUpdate"])),
+            _ => errors.push(not_supported(
+                "spec.strategy.type",
+                &strategy["type"],
+                &["Recreate", "RollingUpdate"],
+            )),
         }
     }
 }
@@ -153,7 +187,14 @@ fn pod(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     let fixed = |pod: &Value| {
         let mut spec = pod["spec"].clone();
         if let Some(members) = spec.as_object_mut() {
-            for key in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName", "schedulingGates", "ephemeralContainers"] {
+            for key in [
+                "activeDeadlineSeconds",
+                "tolerations",
+                "terminationGracePeriodSeconds",
+                "nodeName",
+                "schedulingGates",
+                "ephemeralContainers",
+            ] {
                 members.shift_remove(key);
             }
         }
@@ -186,7 +227,11 @@ fn pod_spec(spec: &Value, base: &str, errors: &mut Vec<FieldError>) {
             None | Some("") => errors.push(FieldError::required(&format!("{field}.name"), "")),
             Some(name) => {
                 for problem in name_problems(name, NameRule::Label) {
-                    errors.push(FieldError::invalid(&format!("{field}.name"), &container["name"], problem));
+                    errors.push(FieldError::invalid(
+                        &format!("{field}.name"),
+                        &container["name"],
+                        problem,
+                    ));
                 }
                 if !names.insert(name.to_owned()) {
                     errors.push(duplicate(&format!("{field}.name"), &container["name"]));
@@ -210,14 +255,23 @@ fn pod_spec(spec: &Value, base: &str, errors: &mut Vec<FieldError>) {
 /// `status.qosClass` of a new pod.
 pub(crate) fn qos_class(spec: &Value) -> &'static str {
     let containers: Vec<&Value> = spec["containers"].as_array().into_iter().flatten().collect();
-    let lists = |c: &Value| (c["resources"]["limits"].clone(), c["resources"]["requests"].clone());
+    let lists = |c: &Value| {
+        (
+            c["resources"]["limits"].clone(),
+            c["resources"]["requests"].clone(),
+        )
+    };
     let none = containers.iter().all(|c| {
         let (limits, requests) = lists(c);
-        [limits, requests].iter().all(|l| l.as_object().is_none_or(serde_json::Map::is_empty))
+        [limits, requests]
+            .iter()
+            .all(|l| l.as_object().is_none_or(serde_json::Map::is_empty))
     });
     let all = containers.iter().all(|c| {
         let (limits, requests) = lists(c);
-        ["cpu", "memory"].iter().all(|r| !limits[*r].is_null() && limits[*r] == requests[*r])
+        ["cpu", "memory"]
+            .iter()
+            .all(|r| !limits[*r].is_null() && limits[*r] == requests[*r])
     });
     match (none, all) {
         (true, _) => "BestEffort",
@@ -232,7 +286,11 @@ fn service(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     let headless = spec["clusterIP"] == "None";
     let kind = spec["type"].as_str().unwrap_or_default();
     if !matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalName") {
-        errors.push(not_supported("spec.type", &spec["type"], &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]));
+        errors.push(not_supported(
+            "spec.type",
+            &spec["type"],
+            &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
+        ));
     }
     if ports.is_empty() && !headless && kind != "ExternalName" {
         errors.push(FieldError::required("spec.ports", ""));
@@ -264,7 +322,11 @@ fn service(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
         }
         let protocol = &port["protocol"];
         if !matches!(protocol.as_str(), Some("TCP" | "UDP" | "SCTP")) {
-            errors.push(not_supported(&field("protocol"), protocol, &["SCTP", "TCP", "UDP"]));
+            errors.push(not_supported(
+                &field("protocol"),
+                protocol,
+                &["SCTP", "TCP", "UDP"],
+            ));
         }
         if !numbers.insert((port["port"].to_string(), protocol.to_string())) {
             let shown = json!({"port": port["port"], "protocol": protocol});
@@ -287,10 +349,17 @@ fn service(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
 
 fn data_keys(object: &Value, members: &[&str], errors: &mut Vec<FieldError>) {
     for member in members {
-        for key in object[*member].as_object().into_iter().flatten().map(|(key, _)| key) {
+        for key in object[*member]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key)
+        {
             let sound = !key.is_empty()
                 && key.len() <= 253
-                && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+                && key
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
             if !sound {
                 errors.push(FieldError::invalid(
                     &format!("{member}[{key}]"),
@@ -337,11 +406,19 @@ fn autoscaler(new: &Value, errors: &mut Vec<FieldError>) {
         }
         _ => {
             let shown = json!(spec["maxReplicas"].as_i64().unwrap_or(0));
-            errors.push(FieldError::invalid("spec.maxReplicas", &shown, "must be greater than 0"));
+            errors.push(FieldError::invalid(
+                "spec.maxReplicas",
+                &shown,
+                "must be greater than 0",
+            ));
         }
     }
     for key in ["kind", "name"] {
-        if spec["scaleTargetRef"][key].as_str().unwrap_or_default().is_empty() {
+        if spec["scaleTargetRef"][key]
+            .as_str()
+            .unwrap_or_default()
+            .is_empty()
+        {
             errors.push(FieldError::required(&format!("spec.scaleTargetRef.{key}"), ""));
         }
     }
@@ -371,9 +448,16 @@ fn webhooks(new: &Value, errors: &mut Vec<FieldError>) {
                 "must specify one of None, NoneOnDryRun",
             ));
         } else if !matches!(effects.as_str(), Some("None" | "NoneOnDryRun")) {
-            errors.push(not_supported(&field("sideEffects"), effects, &["None", "NoneOnDryRun"]));
+            errors.push(not_supported(
+                &field("sideEffects"),
+                effects,
+                &["None", "NoneOnDryRun"],
+            ));
         }
-        let versions = entry["admissionReviewVersions"].as_array().cloned().unwrap_or_default();
+        let versions = entry["admissionReviewVersions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         if versions.is_empty() {
             errors.push(FieldError::required(
                 &field("admissionReviewVersions"),
@@ -390,7 +474,11 @@ fn webhooks(new: &Value, errors: &mut Vec<FieldError>) {
             && !(1..=30).contains(&seconds)
         {
             let detail = "the timeout value must be between 1 and 30 seconds";
-            errors.push(FieldError::invalid(&field("timeoutSeconds"), &entry["timeoutSeconds"], detail));
+            errors.push(FieldError::invalid(
+                &field("timeoutSeconds"),
+                &entry["timeoutSeconds"],
+                detail,
+            ));
         }
         client_config(&entry["clientConfig"], &field("clientConfig"), errors);
     }
@@ -399,7 +487,10 @@ fn webhooks(new: &Value, errors: &mut Vec<FieldError>) {
 fn client_config(config: &Value, base: &str, errors: &mut Vec<FieldError>) {
     match (config["url"].as_str(), config["service"].is_object()) {
         (Some(_), true) | (None, false) => {
-            errors.push(FieldError::required(base, "exactly one of url or service is required"));
+            errors.push(FieldError::required(
+                base,
+                "exactly one of url or service is required",
+            ));
         }
         (Some(url), false) => {
             if !url.starts_with("https://") {
@@ -466,17 +557,34 @@ mod tests {
     #[test]
     fn deployments() {
         let good = deployment("x", "x");
-        assert_eq!(texts("apps", "v1", "deployments", &good, None), Vec::<String>::new());
+        assert_eq!(
+            texts("apps", "v1", "deployments", &good, None),
+            Vec::<String>::new()
+        );
         assert_eq!(
             texts("apps", "v1", "deployments", &deployment("x", "y"), None),
-            ["spec.template.metadata.labels: Invalid value: {\"app\":\"y\"}: `selector` does not match template `labels`"]
+            [
+                "spec.template.metadata.labels: Invalid value: {\"app\":\"y\"}: `selector` does not match template `labels`"
+            ]
         );
         assert_eq!(
             texts("apps", "v1", "deployments", &deployment("y", "y"), Some(&good)),
             ["spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"y\"}}: field is immutable"]
         );
-        let empty = texts("apps", "v1", "deployments", &json!({"spec": {"strategy": {"type": "Recreate"}}}), None);
-        assert_eq!(empty, ["spec.selector: Required value", "spec.template.spec.containers: Required value"]);
+        let empty = texts(
+            "apps",
+            "v1",
+            "deployments",
+            &json!({"spec": {"strategy": {"type": "Recreate"}}}),
+            None,
+        );
+        assert_eq!(
+            empty,
+            [
+                "spec.selector: Required value",
+                "spec.template.spec.containers: Required value"
+            ]
+        );
     }
 
     #[test]
@@ -497,7 +605,8 @@ mod tests {
     #[test]
     fn webhook_configurations() {
         let group = "admissionregistration.k8s.io";
-        let object = json!({"webhooks": [{"name": "a", "clientConfig": {"url": "http://x"}, "timeoutSeconds": 31}]});
+        let object =
+            json!({"webhooks": [{"name": "a", "clientConfig": {"url": "http://x"}, "timeoutSeconds": 31}]});
         let errors = texts(group, "v1", "validatingwebhookconfigurations", &object, None);
         assert_eq!(errors.len(), 5, "{errors:?}");
     }
@@ -507,7 +616,10 @@ mod tests {
         let spec = |resources: Value| json!({"containers": [{"resources": resources}]});
         let full = json!({"cpu": "1", "memory": "1Gi"});
         assert_eq!(qos_class(&spec(json!({}))), "BestEffort");
-        assert_eq!(qos_class(&spec(json!({"limits": full, "requests": full}))), "Guaranteed");
+        assert_eq!(
+            qos_class(&spec(json!({"limits": full, "requests": full}))),
+            "Guaranteed"
+        );
         assert_eq!(qos_class(&spec(json!({"requests": full}))), "Burstable");
     }
 }

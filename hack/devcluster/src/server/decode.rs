@@ -18,6 +18,7 @@ impl Cluster {
     /// Checks that `object` is of the call's type, then prunes and defaults it.
     pub(crate) fn decode(&self, call: &Call, mut object: Value) -> Result<Value, Failure> {
         let kind = &call.kind;
+        assume_type(kind, &mut object);
         check_type(kind, &object)?;
         let unknown = shape(kind, &mut object)?;
         if !unknown.is_empty() {
@@ -29,7 +30,11 @@ impl Cluster {
                     }
                 }
                 FieldValidation::Strict => {
-                    return Err(Failure::refused(kind, &call.name, strict_refusal(&kind.reference(), &unknown)));
+                    return Err(Failure::refused(
+                        kind,
+                        &call.name,
+                        strict_refusal(&kind.reference(), &unknown),
+                    ));
                 }
             }
         }
@@ -99,6 +104,23 @@ pub(crate) fn shape(kind: &Kind, object: &mut Value) -> Result<Vec<String>, Fail
     Ok(decoded.unknown)
 }
 
+/// A body without apiVersion and kind is what the path says; custom resources must say it themselves.
+fn assume_type(kind: &Kind, object: &mut Value) {
+    let Some(members) = object.as_object_mut().filter(|_| kind.custom.is_none()) else {
+        return;
+    };
+    for (key, value) in [("kind", kind.kind.clone()), ("apiVersion", kind.api_version())] {
+        if members
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .is_empty()
+        {
+            members.insert(key.to_owned(), Value::String(value));
+        }
+    }
+}
+
 fn check_type(kind: &Kind, object: &Value) -> Result<(), Failure> {
     let Some(members) = object.as_object() else {
         return Err(Failure::bad_request(format!(
@@ -109,7 +131,9 @@ fn check_type(kind: &Kind, object: &Value) -> Result<(), Failure> {
     let text = |key: &str| members.get(key).and_then(Value::as_str).unwrap_or_default();
     let (api_version, name) = (text("apiVersion"), text("kind"));
     if name.is_empty() {
-        return Err(Failure::bad_request("Object 'Kind' is missing in the body; expected a Kubernetes object"));
+        return Err(Failure::bad_request(
+            "Object 'Kind' is missing in the body; expected a Kubernetes object",
+        ));
     }
     if name != kind.kind || split_api_version(api_version).0 != kind.group {
         return Err(Failure::bad_request(format!(
@@ -217,9 +241,18 @@ mod tests {
         let rows = [
             (json!([]), "unrecognized"),
             (json!({"apiVersion": "apps/v1"}), "'Kind' is missing"),
-            (json!({"apiVersion": "apps/v1", "kind": "ReplicaSet"}), "cannot be handled as a Deployment"),
-            (json!({"apiVersion": "apps/v1beta1", "kind": "Deployment"}), "does not match the expected"),
-            (json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": 1}), "ObjectMeta"),
+            (
+                json!({"apiVersion": "apps/v1", "kind": "ReplicaSet"}),
+                "cannot be handled as a Deployment",
+            ),
+            (
+                json!({"apiVersion": "apps/v1beta1", "kind": "Deployment"}),
+                "does not match the expected",
+            ),
+            (
+                json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": 1}),
+                "ObjectMeta",
+            ),
         ];
         for (object, expected) in rows {
             let failure = check_type(&kind, &object).unwrap_err();

@@ -51,7 +51,15 @@ impl Cluster {
             let old = self.read(kind, &stored).await?;
             strategy::check_delete(kind, &call.name)?;
             self.mutate_delete(call, &old).await?;
-            self.validate(call, Subject { operation: Operation::Delete, object: None, old: Some(&old) }).await?;
+            self.validate(
+                call,
+                Subject {
+                    operation: Operation::Delete,
+                    object: None,
+                    old: Some(&old),
+                },
+            )
+            .await?;
             if call.dry_run {
                 return Ok(done(call, &old));
             }
@@ -65,14 +73,21 @@ impl Cluster {
     }
 
     /// The marked object, or `None` when it is gone.
-    fn delete_once(&self, call: &Call, options: &DeleteOptions, stored: &Stored) -> Result<Option<Arc<Value>>, Refused> {
+    fn delete_once(
+        &self,
+        call: &Call,
+        options: &DeleteOptions,
+        stored: &Stored,
+    ) -> Result<Option<Arc<Value>>, Refused> {
         let mut object = Value::clone(&stored.value);
         set_finalizers(&mut object, options.propagation.as_deref());
         let grace = self.grace(call, options, &object);
         let waiting = strategy::holds(&call.kind, &object) || grace > 0;
         let table = &call.kind.table;
         if !waiting {
-            let removed = self.store.delete(table, &call.namespace, &call.name, stored.revision)?;
+            let removed = self
+                .store
+                .delete(table, &call.namespace, &call.name, stored.revision)?;
             self.after_delete(call, &removed);
             return Ok(None);
         }
@@ -95,7 +110,9 @@ impl Cluster {
         if !scheduled || over {
             return 0;
         }
-        let own = object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+        let own = object["spec"]["terminationGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(30);
         let wanted = options.grace.unwrap_or(own).max(0);
         match object["metadata"]["deletionGracePeriodSeconds"].as_i64() {
             Some(running) => wanted.min(running),
@@ -126,7 +143,10 @@ impl Cluster {
 
 fn check_preconditions(call: &Call, options: &DeleteOptions, stored: &Stored) -> Result<(), Failure> {
     let meta = &stored.value["metadata"];
-    let rows = [("UID", &options.uid, &meta["uid"]), ("ResourceVersion", &options.revision, &meta["resourceVersion"])];
+    let rows = [
+        ("UID", &options.uid, &meta["uid"]),
+        ("ResourceVersion", &options.revision, &meta["resourceVersion"]),
+    ];
     for (what, wanted, found) in rows {
         if let Some(wanted) = wanted
             && found != wanted.as_str()
@@ -150,7 +170,11 @@ fn set_finalizers(object: &mut Value, policy: Option<&str>) {
         _ => None,
     };
     let fields = metadata(object);
-    let mut finalizers: Vec<Value> = fields.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut finalizers: Vec<Value> = fields
+        .get("finalizers")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     finalizers.retain(|f| f != FOREGROUND && f != ORPHAN);
     finalizers.extend(wanted.map(|f| json!(f)));
     if finalizers.is_empty() {

@@ -20,7 +20,12 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
-        Self { code, reason: reason.to_owned(), message: message.into(), details: None }
+        Self {
+            code,
+            reason: reason.to_owned(),
+            message: message.into(),
+            details: None,
+        }
     }
 
     fn named(code: u16, reason: &str, message: String, kind: &Kind, name: &str) -> Self {
@@ -32,25 +37,46 @@ impl Failure {
             details["group"] = json!(kind.group);
         }
         details["kind"] = json!(kind.plural);
-        Self { code, reason: reason.to_owned(), message, details: Some(details) }
+        Self {
+            code,
+            reason: reason.to_owned(),
+            message,
+            details: Some(details),
+        }
     }
 
     pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
-        Self::named(404, "NotFound", format!("{} {name:?} not found", kind.group_resource()), kind, name)
+        Self::named(
+            404,
+            "NotFound",
+            format!("{} {name:?} not found", kind.group_resource()),
+            kind,
+            name,
+        )
     }
 
     pub(crate) fn already_exists(kind: &Kind, name: &str) -> Self {
-        Self::named(409, "AlreadyExists", format!("{} {name:?} already exists", kind.group_resource()), kind, name)
+        Self::named(
+            409,
+            "AlreadyExists",
+            format!("{} {name:?} already exists", kind.group_resource()),
+            kind,
+            name,
+        )
     }
 
     pub(crate) fn conflict(kind: &Kind, name: &str, detail: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} {name:?}: {detail}", kind.group_resource());
+        let message = format!(
+            "Operation cannot be fulfilled on {} {name:?}: {detail}",
+            kind.group_resource()
+        );
         Self::named(409, "Conflict", message, kind, name)
     }
 
     /// The conflict of a write that read an older state.
     pub(crate) fn modified(kind: &Kind, name: &str) -> Self {
-        let detail = "the object has been modified; please apply your changes to the latest version and try again";
+        let detail =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(kind, name, detail)
     }
 
@@ -69,12 +95,21 @@ impl Failure {
 
     /// A refusal by the rules of patches and schemas.
     pub(crate) fn refused(kind: &Kind, name: &str, refusal: Refusal) -> Self {
-        let shown = if refusal.code == 422 { &kind.kind } else { &kind.plural };
+        let shown = if refusal.code == 422 {
+            &kind.kind
+        } else {
+            &kind.plural
+        };
         let details = match refusal.code {
             400 | 500 => None,
             _ => refusal.status(&kind.group, shown, name).get("details").cloned(),
         };
-        Self { code: refusal.code, reason: refusal.reason.to_owned(), message: refusal.message, details }
+        Self {
+            code: refusal.code,
+            reason: refusal.reason.to_owned(),
+            message: refusal.message,
+            details,
+        }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -84,7 +119,14 @@ impl Failure {
     pub(crate) fn internal(message: impl std::fmt::Display) -> Self {
         let message = message.to_string();
         let details = json!({"causes": [{"message": message}]});
-        Self { details: Some(details), ..Self::new(500, "InternalError", format!("Internal error occurred: {message}")) }
+        Self {
+            details: Some(details),
+            ..Self::new(
+                500,
+                "InternalError",
+                format!("Internal error occurred: {message}"),
+            )
+        }
     }
 
     pub(crate) fn expired(message: impl Into<String>) -> Self {
@@ -98,13 +140,20 @@ impl Failure {
     pub(crate) fn no_such_path() -> Self {
         Self {
             details: Some(json!({})),
-            ..Self::new(404, "NotFound", "the server could not find the requested resource")
+            ..Self::new(
+                404,
+                "NotFound",
+                "the server could not find the requested resource",
+            )
         }
     }
 
     pub(crate) fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
-        Self { details: Some(json!({})), ..Self::new(405, "MethodNotAllowed", message) }
+        Self {
+            details: Some(json!({})),
+            ..Self::new(405, "MethodNotAllowed", message)
+        }
     }
 
     pub(crate) fn to_value(&self) -> Value {
@@ -128,7 +177,11 @@ impl Failure {
 
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
-        Self { code: failure.code, reason: failure.reason, message: failure.message }
+        Self {
+            code: failure.code,
+            reason: failure.reason,
+            message: failure.message,
+        }
     }
 }
 
@@ -147,7 +200,10 @@ mod tests {
             FieldError::invalid("spec.b", &json!(-1), "must be greater than 0"),
         ];
         let rows = [
-            (Failure::not_found(&deployment, "x"), "deployments.apps \"x\" not found"),
+            (
+                Failure::not_found(&deployment, "x"),
+                "deployments.apps \"x\" not found",
+            ),
             (Failure::already_exists(&pod, "x"), "pods \"x\" already exists"),
             (
                 Failure::invalid(&deployment, "x", &causes[..1]),
