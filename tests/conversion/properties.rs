@@ -20,7 +20,7 @@ fn cases(cases: u32) -> ProptestConfig {
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     // Eight at a time: proptest pays per element.
-    vec(any::<u64>(), 0..32).prop_map(|words| words.iter().flat_map(|word| word.to_le_bytes()).collect())
+    vec(any::<u64>(), 0..24).prop_map(|words| words.iter().flat_map(|word| word.to_le_bytes()).collect())
 }
 
 fn alpha(bytes: &[u8]) -> Value {
@@ -43,12 +43,10 @@ fn edit(place: &mut Value, choices: &mut Choices) {
         }
         Value::Array(items) if !items.is_empty() && !stop => {
             let index = choices.below(items.len());
-            if choices.rarely(4) {
-                items.insert(index, json!({"name": "request-success-rate", "threshold": 7}));
-            } else if choices.rarely(4) {
-                items.remove(index);
-            } else {
-                edit(&mut items[index], choices);
+            match choices.below(6) {
+                4 => items.insert(index, json!({"name": "request-success-rate", "threshold": 7})),
+                5 => drop(items.remove(index)),
+                _ => edit(&mut items[index], choices),
             }
         }
         _ => *place = whatever(choices, 2),
