@@ -52,7 +52,7 @@ pub fn main(cli: Cli) -> ExitCode {
         }
         Command::Crds(args) => printed(crds::run(&args, &mut io::stdout().lock())),
         Command::Rules(args) => printed(rules::run(&args)),
-        Command::Uninstall(args) => uninstall::run(args),
+        Command::Uninstall(args) => uninstall::run(&args),
     }
 }
 

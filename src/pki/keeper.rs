@@ -5,6 +5,7 @@
 //! wins by the Secret's resourceVersion, each replica publishes the same bundle before it serves from it.
 #![expect(clippy::disallowed_methods, reason = "shell: looks at the wall clock")]
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,11 +91,11 @@ impl Keeper {
 
     /// Looks and obeys until dropped. `publish` makes every target trust a bundle; `served` is told of each new
     /// certificate.
-    pub async fn keep<E: std::fmt::Display>(
-        mut self,
-        publish: impl AsyncFn(&str) -> Result<(), E>,
-        served: impl Fn(&Leaf),
-    ) -> std::convert::Infallible {
+    pub async fn keep<P, E>(mut self, publish: impl Fn(String) -> P, served: impl Fn(&Leaf)) -> Infallible
+    where
+        P: Future<Output = Result<(), E>>,
+        E: std::fmt::Display,
+    {
         let mut pause = Duration::ZERO;
         loop {
             tokio::time::sleep(pause).await;
@@ -109,11 +110,15 @@ impl Keeper {
     }
 
     /// One step; how long to wait before the next.
-    async fn step<E: std::fmt::Display>(
+    async fn step<P, E>(
         &mut self,
-        publish: &impl AsyncFn(&str) -> Result<(), E>,
+        publish: &impl Fn(String) -> P,
         served: &impl Fn(&Leaf),
-    ) -> Result<Duration, String> {
+    ) -> Result<Duration, String>
+    where
+        P: Future<Output = Result<(), E>>,
+        E: std::fmt::Display,
+    {
         let now = Timestamp::now();
         let stored = match &self.store {
             Some(store) => store.read().await.map_err(|error| error.to_string())?,
@@ -147,7 +152,7 @@ impl Keeper {
                 Ok(Duration::ZERO)
             }
             Step::Publish => {
-                publish(&self.bundle_pem)
+                publish(self.bundle_pem.clone())
                     .await
                     .map_err(|error| error.to_string())?;
                 self.published(now);

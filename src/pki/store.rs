@@ -195,7 +195,7 @@ fn stored(secret: &Secret) -> Stored {
 }
 
 /// The certificates of a bundle that are valid beyond `now`, without doubles; what cannot be read is left out.
-pub(super) fn unexpired(bundle_pem: &str, now: Timestamp) -> String {
+pub fn unexpired(bundle_pem: &str, now: Timestamp) -> String {
     let mut kept: Vec<CertificateDer<'static>> = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(bundle_pem.as_bytes()).flatten() {
         let valid = x509_parser::parse_x509_certificate(&certificate)

@@ -150,7 +150,7 @@ async fn admit(
     let count = |verdict| {
         state
             .metrics
-            .review(hook.as_str(), verdict, began.elapsed().as_secs_f64())
+            .review(hook.as_str(), verdict, began.elapsed().as_secs_f64());
     };
     let Some(permit) = state.budgets.admission() else {
         count("shed");

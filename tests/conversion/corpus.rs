@@ -25,7 +25,7 @@ pub(crate) fn canaries() -> Vec<(PathBuf, Value)> {
     for folder in [corpus.clone(), corpus.join("v1alpha3"), corpus.join("v1beta1")] {
         for entry in std::fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
-            if !path.extension().is_some_and(|extension| extension == "yaml") {
+            if path.extension().is_none_or(|extension| extension != "yaml") {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();

@@ -1,5 +1,7 @@
 //! Conversion between v1alpha3 and v1beta1: nothing lost, whatever the object holds.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod command;
 mod corpus;
 mod golden;

@@ -104,8 +104,11 @@ pub(crate) fn whatever(choices: &mut Choices, depth: usize) -> Value {
     }
 }
 
+/// Makes the value of a member.
+type Member<'a> = &'a dyn Fn(&mut Choices) -> Value;
+
 /// An object with some of `fields`, each as it should be or (rarely) as anything, and rarely an unknown key.
-fn object(choices: &mut Choices, fields: &[(&str, &dyn Fn(&mut Choices) -> Value)]) -> Value {
+fn object(choices: &mut Choices, fields: &[(&str, Member)]) -> Value {
     let mut map = Map::new();
     for _ in 0..choices.below(fields.len().min(6) + 2) {
         let (name, value) = fields[choices.below(fields.len())];

@@ -20,7 +20,7 @@ fn cases(cases: u32) -> ProptestConfig {
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     // Eight at a time: proptest pays per element.
-    vec(any::<u64>(), 0..32).prop_map(|words| words.iter().flat_map(|word| word.to_le_bytes()).collect())
+    vec(any::<u64>(), 0..24).prop_map(|words| words.iter().flat_map(|word| word.to_le_bytes()).collect())
 }
 
 fn alpha(bytes: &[u8]) -> Value {
@@ -43,12 +43,10 @@ fn edit(place: &mut Value, choices: &mut Choices) {
         }
         Value::Array(items) if !items.is_empty() && !stop => {
             let index = choices.below(items.len());
-            if choices.rarely(4) {
-                items.insert(index, json!({"name": "request-success-rate", "threshold": 7}));
-            } else if choices.rarely(4) {
-                items.remove(index);
-            } else {
-                edit(&mut items[index], choices);
+            match choices.below(6) {
+                4 => items.insert(index, json!({"name": "request-success-rate", "threshold": 7})),
+                5 => drop(items.remove(index)),
+                _ => edit(&mut items[index], choices),
             }
         }
         _ => *place = whatever(choices, 2),
@@ -63,7 +61,6 @@ proptest! {
         let object = alpha(&bytes);
         let over = to_beta(&object);
         prop_assert_eq!(&server::prune(&over), &over, "the answer is pruned");
-        prop_assert_eq!(&to_beta(&object).to_string(), &over.to_string(), "the answer is always the same");
         let back = to_alpha(&over);
         prop_assert_eq!(bare(&back), bare(&object));
         prop_assert_eq!(to_beta(&back), over, "the second conversion writes what the first did");
@@ -73,7 +70,6 @@ proptest! {
     fn beta_goes_over_and_comes_back(bytes in bytes()) {
         let object = beta(&bytes);
         let over = to_alpha(&object);
-        prop_assert_eq!(&to_alpha(&object).to_string(), &over.to_string(), "the answer is always the same");
         let back = to_beta(&over);
         prop_assert_eq!(bare(&back), bare(&object));
         prop_assert_eq!(to_alpha(&back), over, "the second conversion writes what the first did");
@@ -81,7 +77,15 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(5_000))]
+    #![proptest_config(cases(2_500))]
+
+    #[test]
+    fn the_answer_is_always_the_same(bytes in bytes()) {
+        let object = alpha(&bytes);
+        prop_assert_eq!(to_beta(&object).to_string(), to_beta(&object).to_string());
+        let object = beta(&bytes);
+        prop_assert_eq!(to_alpha(&object).to_string(), to_alpha(&object).to_string());
+    }
 
     #[test]
     fn an_edit_in_beta_is_kept(bytes in bytes(), edits in vec(any::<u8>(), 0..24)) {

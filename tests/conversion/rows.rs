@@ -29,11 +29,19 @@ fn holds(rows: Vec<Row>, from: &str, over: fn(&Value) -> Value, to: &str, back: 
 }
 
 /// Rows where the spec is the same in both versions.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "rows read better without ampersands"
+)]
 fn same(rule: &'static str, spec: Value) -> Row {
     (rule, json!({"spec": spec}), json!({"spec": spec}), false)
 }
 
 /// Rows about one metric.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "rows read better without ampersands"
+)]
 fn metric(rule: &'static str, before: Value, after: Value, stash: bool, keys: (&str, &str)) -> Row {
     (
         rule,

@@ -34,30 +34,34 @@ pub fn review(review: Value) -> Value {
         None | Some(Value::Null) => Vec::new(),
         Some(_) => return failure(&uid, "request.objects: found no list; expected a list of objects"),
     };
-    match objects
-        .into_iter()
-        .map(|object| convert(object, &to))
-        .collect::<Result<Vec<_>, _>>()
-    {
-        Ok(converted) => answer(json!({
-            "uid": uid,
-            "result": {"status": "Success"},
-            "convertedObjects": converted,
-        })),
+    let converted: Result<Vec<Value>, ConvertError> =
+        objects.into_iter().map(|object| convert(object, &to)).collect();
+    match converted {
+        Ok(converted) => answer([
+            ("uid".to_owned(), Value::String(uid)),
+            ("result".to_owned(), json!({"status": "Success"})),
+            ("convertedObjects".to_owned(), Value::Array(converted)),
+        ]),
         Err(error) => failure(&uid, &error.to_string()),
     }
 }
 
-fn answer(response: Value) -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "ConversionReview",
-        "response": response,
-    })
+/// The review around a response. (`json!` would copy the objects.)
+fn answer<const N: usize>(response: [(String, Value); N]) -> Value {
+    let mut review = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview"});
+    review["response"] = Value::Object(response.into_iter().collect());
+    review
 }
 
 fn failure(uid: &str, message: &str) -> Value {
-    answer(json!({"uid": uid, "result": {"status": "Failure", "message": message}, "convertedObjects": []}))
+    answer([
+        ("uid".to_owned(), Value::String(uid.to_owned())),
+        (
+            "result".to_owned(),
+            json!({"status": "Failure", "message": message}),
+        ),
+        ("convertedObjects".to_owned(), Value::Array(Vec::new())),
+    ])
 }
 
 /// The answer to a `ConversionReview` that came over the wire, and what a log or a metric wants to know of it.

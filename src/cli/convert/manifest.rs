@@ -277,7 +277,7 @@ fn stashed(object: &Value) -> Vec<String> {
                 match step.as_str() {
                     Some(key) if path.is_empty() => path.push_str(key),
                     Some(key) => path.extend([".", key]),
-                    None => path.push_str(&format!("[{step}]")),
+                    None => path.extend(["[", &step.to_string(), "]"]),
                 }
             }
             path
