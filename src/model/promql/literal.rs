@@ -216,7 +216,16 @@ pub(super) fn number(text: &str) -> Option<f64> {
         (None, Some(digits)) if !digits.is_empty() => (digits.strip_prefix('_').unwrap_or(digits), 8),
         (None, _) => (lower.as_str(), 10),
     };
-    if digits.starts_with('_') || lower.ends_with('_') || digits.contains("__") {
+    // An underscore stands between two digits, or between the prefix and a digit.
+    let bytes = lower.as_bytes();
+    let misplaced = bytes.iter().enumerate().any(|(at, byte)| {
+        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+        let after = bytes.get(at + 1);
+        *byte == b'_'
+            && !(before.is_some_and(|byte| byte.is_ascii_hexdigit() || *byte == b'x')
+                && after.is_some_and(u8::is_ascii_hexdigit))
+    });
+    if misplaced {
         return None;
     }
     let plain = digits.replace('_', "");
@@ -318,7 +327,7 @@ mod tests {
         ] {
             assert_eq!(number(text), Some(value), "{text}");
         }
-        for text in ["1e", "1_", "0_", "0xFFFFFFFFFFFFFFFFF", "1e400"] {
+        for text in ["1e", "1_", "0_", "0._5", "0xFFFFFFFFFFFFFFFFF", "1e400"] {
             assert_eq!(number(text), None, "{text}");
         }
         assert!(number("nAn").is_some_and(f64::is_nan));
@@ -330,7 +339,7 @@ mod tests {
             ("1+2", (1, true)),
             ("1e+3)", (4, true)),
             ("0x1F ", (4, true)),
-            ("0xeee", (5, false)),
+            ("0xeee", (4, false)),
             ("1.2.3", (4, false)),
             ("1__0", (2, false)),
             ("5m", (1, false)),

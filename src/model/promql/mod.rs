@@ -263,18 +263,17 @@ const EMPTY_SELECTOR: &str = "a selector that matches every series";
 /// A text on one line, cut to a length that fits into a sentence.
 fn short(text: &str) -> String {
     const LONGEST: usize = 40;
-    let mut words = text.split_whitespace();
-    let mut line = words.next().unwrap_or_default().to_owned();
-    for word in words {
-        if line.len() > LONGEST * 4 {
-            break;
+    let mut line = String::new();
+    // One blank for any run of them; a little more than fits is enough to know that it does not.
+    for character in text.chars().take(LONGEST * 4) {
+        let character = if character.is_whitespace() { ' ' } else { character };
+        if character != ' ' || !line.ends_with(' ') {
+            line.push(character);
         }
-        line.push(' ');
-        line.push_str(word);
     }
     match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+        Some((end, _)) => format!("{}…", line[..end].trim_end()),
+        None => line.trim().to_owned(),
     }
 }
 

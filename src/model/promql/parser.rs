@@ -459,10 +459,10 @@ impl<'a> Parser<'a> {
         self.findings.fault(
             Code::Function,
             token.span,
-            format!("`{}` before `by` or `without`", super::short(&name)),
+            format!("the unknown aggregation `{}`", super::short(&name)),
             "expected an aggregation such as sum, avg, max or count".to_owned(),
             nearest(&name, names).map_or_else(
-                || "write sum by (label) (…)".to_owned(),
+                || format!("write sum by (label) ({})", super::short(&name)),
                 |near| format!("did you mean {near}?"),
             ),
         );
@@ -736,7 +736,7 @@ impl<'a> Parser<'a> {
             | Tok::Duration
             | Tok::Text
             | Tok::OpenParen
-            | Tok::Word(_) => self.missing_operator(token, &before),
+            | Tok::Word(_) => self.missing_operator(token, operand, &before),
             Tok::Comma => self.unexpected(
                 "expected an operator or the end of the expression",
                 "a comma parts only arguments and matchers: remove it",
@@ -758,12 +758,21 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn missing_operator(&mut self, token: Token, before: &str) -> Stop {
+    fn missing_operator(&mut self, token: Token, operand: &Expr, before: &str) -> Stop {
         const WORDS: [&str; 9] = [
             "and", "or", "unless", "offset", "by", "without", "on", "ignoring", "atan2",
         ];
         let found = self.found(token);
         let word = self.text(token.span).to_owned();
+        let last = self.text(operand.span);
+        if functions::function(last).is_some() || Aggregation::ALL.iter().any(|one| one.name() == last) {
+            return self.stop(
+                token.span,
+                format!("{found} directly after {before}"),
+                "expected the arguments in parentheses",
+                format!("write {last}(…)"),
+            );
+        }
         let near = match token.tok {
             Tok::Name => nearest(&word, WORDS.into_iter()),
             _ => None,

@@ -83,18 +83,15 @@ impl Parser<'_> {
                 Tok::CloseBrace => {}
                 Tok::Name | Tok::Text => {
                     let next = quoted(self.query, self.token().span);
-                    let last = matchers.last().map_or_else(String::new, |matcher| {
-                        let value = self.text(Span::new(
-                            self.end_of_last().saturating_sub(1),
-                            self.end_of_last(),
-                        ));
-                        format!(" after the {value} of `{}`", super::short(&matcher.label))
-                    });
+                    let fix = match matchers.last() {
+                        Some(last) => format!("add a comma after {}", quoted(self.query, last.span)),
+                        None => "add a comma here".to_owned(),
+                    };
                     self.fault(
                         Span::at(self.end_of_last()),
                         format!("no comma before the label {next}"),
                         "expected a comma between label matchers",
-                        format!("add a comma here,{last}"),
+                        fix,
                     );
                 }
                 _ => {

@@ -169,8 +169,8 @@ fn mismatch(findings: &mut Findings<'_>, title: &str, argument: &Expr, wanted: V
     findings.fault(
         Code::Type,
         argument.span,
-        format!("{} where {title} takes {}", argument.result.noun(), wanted.noun()),
-        format!("expected {}", wanted.noun()),
+        format!("{text}, {}", argument.result.noun()),
+        format!("expected {} for {title}", wanted.noun()),
         fix,
     );
 }

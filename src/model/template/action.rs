@@ -120,6 +120,8 @@ pub(super) struct Runner<'a> {
     at: usize,
     /// Keys the current action used.
     used: BTreeSet<String>,
+    /// A block was opened and refused.
+    in_block: bool,
 }
 
 impl<'a> Runner<'a> {
@@ -133,19 +135,15 @@ impl<'a> Runner<'a> {
             tokens: Vec::new(),
             at: 0,
             used: BTreeSet::new(),
+            in_block: false,
         }
     }
 
     /// Runs the action that opens at this place. Errors: it never closes.
     pub(super) fn run(&mut self, open: usize) -> Outcome<Done> {
-        let mut start = open + 2;
-        if trims_left(self.template, open) {
-            start += 1;
-        }
-        let inner = &self.template[start..];
-        let inner = inner.trim_start_matches(is_blank);
-        let start = self.template.len() - inner.len();
-        if inner.starts_with("/*") {
+        // A trim marker is a dash and one blank; a comment follows directly.
+        let start = open + if trims_left(self.template, open) { 4 } else { 2 };
+        if self.template[start..].starts_with("/*") {
             return self.comment(open, start);
         }
         self.used.clear();
@@ -177,8 +175,7 @@ impl<'a> Runner<'a> {
         };
         let after = start + 2 + length + 2;
         let rest = &self.template[after..];
-        let trimmed = rest.trim_start_matches(is_blank);
-        let trims_right = trimmed.len() < rest.len() && trimmed.starts_with("-}}");
+        let trims_right = rest.starts_with(is_blank) && rest[1..].starts_with("-}}");
         if !trims_right && !rest.starts_with("}}") {
             return error(
                 Code::Syntax,
@@ -188,11 +185,7 @@ impl<'a> Runner<'a> {
                 "give the comment an action of its own: {{/* comment */}}",
             );
         }
-        let end = if trims_right {
-            self.template.len() - trimmed.len() + 3
-        } else {
-            after + 2
-        };
+        let end = after + if trims_right { 4 } else { 2 };
         Ok(Done {
             output: String::new(),
             end,
@@ -230,7 +223,6 @@ impl<'a> Runner<'a> {
             };
             let (tok, length) = self.word(at, first, trimmed)?;
             let span = Span::new(at, at + length);
-            // A field belongs to the word before it only when nothing stands between them.
             self.tokens.push(Token { tok, span });
             at += length;
         }
@@ -250,6 +242,11 @@ impl<'a> Runner<'a> {
                 .take_while(|letter| *letter == '_' || letter.is_alphanumeric())
                 .map(char::len_utf8)
                 .sum()
+        };
+        let number = |text: &str| {
+            text.chars()
+                .take_while(|letter| matches!(letter, '_' | '.') || letter.is_ascii_alphanumeric())
+                .count()
         };
         let here = Span::new(at, at + first.len_utf8());
         match first {
@@ -271,10 +268,17 @@ impl<'a> Runner<'a> {
                     "add a backtick",
                 ),
             },
-            '0'..='9' => Ok((Tok::Integer, run(rest))),
+            '0'..='9' => Ok((Tok::Integer, number(rest))),
             '-' | '+' if rest[1..].starts_with(|digit: char| digit.is_ascii_digit()) => {
-                Ok((Tok::Integer, 1 + run(&rest[1..])))
+                Ok((Tok::Integer, 1 + number(&rest[1..])))
             }
+            '\'' => error(
+                Code::Unsupported,
+                here,
+                "a character in single quotes",
+                "expected a string in double quotes or backticks",
+                "write \"…\"",
+            ),
             '_' => Ok((Tok::Name, run(rest))),
             _ if first.is_alphabetic() => Ok((Tok::Name, run(rest))),
             '}' => error(
@@ -345,6 +349,11 @@ impl<'a> Runner<'a> {
         token
     }
 
+    fn end_of_last(&self) -> usize {
+        let last = self.at.checked_sub(1).and_then(|index| self.tokens.get(index));
+        last.map_or(0, |token| token.span.end)
+    }
+
     fn text(&self, span: Span) -> &'a str {
         span.of(self.template)
     }
@@ -360,6 +369,14 @@ impl<'a> Runner<'a> {
                 "write an action such as {{ target }}, or remove it",
             );
         }
+        if self.in_block && matches!(self.text(first.span), "else" | "end") {
+            // The block was refused where it began.
+            return Ok(String::new());
+        }
+        self.in_block |= matches!(
+            self.text(first.span),
+            "if" | "range" | "with" | "block" | "define"
+        );
         let declares = match self.tokens.get(1).map(|token| token.tok) {
             Some(tok @ (Tok::Declare | Tok::Assign)) if first.tok == Tok::Variable => Some(tok),
             _ => None,
@@ -421,12 +438,24 @@ impl<'a> Runner<'a> {
     /// One step of a pipeline; `last` is what the step before gave.
     fn command(&mut self, last: Option<Value>, depth: usize) -> Outcome<Value> {
         let first = self.token();
+        if first.tok == Tok::Name && UNSUPPORTED.contains(&self.text(first.span)) {
+            return self.unsupported(first.span);
+        }
         let is_call = first.tok == Tok::Name && !self.has_fields();
         if is_call {
             self.take();
             let mut arguments = Vec::new();
             while !matches!(self.token().tok, Tok::Pipe | Tok::Close | Tok::End) {
                 let span = self.token().span;
+                if self.end_of_last() == span.start {
+                    return error(
+                        Code::Syntax,
+                        span,
+                        format!("`{}` directly after another word", self.text(span)),
+                        "expected a blank between function and arguments",
+                        "add a blank",
+                    );
+                }
                 let value = self.operand(depth)?;
                 arguments.push((value, span));
             }
@@ -465,8 +494,8 @@ impl<'a> Runner<'a> {
             Tok::Text => Value::Text(self.unquote(token.span)?),
             Tok::RawText => Value::Text(text[1..text.len() - 1].to_owned()),
             Tok::Integer => match text.parse() {
-                Ok(number) => Value::Integer(number),
-                Err(_) => {
+                Ok(number) if !is_octal(text) => Value::Integer(number),
+                Ok(_) | Err(_) => {
                     return error(
                         Code::Unsupported,
                         token.span,
@@ -623,13 +652,7 @@ impl<'a> Runner<'a> {
 
     fn unknown(&self, span: Span, function: &str) -> Outcome<Value> {
         if UNSUPPORTED.contains(&function) {
-            return error(
-                Code::Unsupported,
-                span,
-                format!("`{function}` in a template action"),
-                "expected values only: no conditions, loops or comparisons are supported in queries",
-                "write one template for each case, and choose it with templateRef",
-            );
+            return self.unsupported(span);
         }
         let near = nearest(function, VALUES.into_iter().chain(FUNCTIONS));
         error(
@@ -641,6 +664,16 @@ impl<'a> Runner<'a> {
                 || format!("for a value of your own write {{{{ variables.{function} }}}}"),
                 |near| format!("did you mean {near}?"),
             ),
+        )
+    }
+
+    fn unsupported<T>(&self, span: Span) -> Outcome<T> {
+        error(
+            Code::Unsupported,
+            span,
+            format!("`{}` in a template action", self.text(span)),
+            "expected values only: queries hold no conditions, loops or comparisons",
+            "write one template for each case, and choose it with templateRef",
         )
     }
 
@@ -774,6 +807,12 @@ impl<'a> Runner<'a> {
             ),
         }
     }
+}
+
+/// Go reads a number with a leading zero as octal.
+fn is_octal(number: &str) -> bool {
+    let digits = number.trim_start_matches(['+', '-']);
+    digits.len() > 1 && digits.starts_with('0')
 }
 
 /// Appends, but not past the longest text there may be.
