@@ -7,6 +7,8 @@
 //! Source: Flagger's `MetricTemplateModel` and Go's `text/template`.
 
 mod action;
+mod format;
+mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -222,11 +224,11 @@ pub fn render(template: &str, context: &Context) -> Result<Rendered, Vec<Templat
                 at = done.end;
                 trim = done.trims_right;
                 if let Some(error) = done.error {
-                    errors.push(*error);
+                    errors.push(error);
                 }
             }
             Err(error) => {
-                errors.push(*error);
+                errors.push(error);
                 break;
             }
         }

@@ -7,7 +7,7 @@ use super::place::Span;
 use super::{Code, Fault};
 
 /// The end of the quoted string that begins at `start`, or what is wrong with it.
-pub(super) fn string_end(query: &str, start: usize) -> Result<usize, Box<Fault>> {
+pub(super) fn string_end(query: &str, start: usize) -> Result<usize, Fault> {
     let quote = query[start..].chars().next().unwrap_or('"');
     let body = start + quote.len_utf8();
     let mut characters = query[body..].char_indices();
@@ -18,7 +18,7 @@ pub(super) fn string_end(query: &str, start: usize) -> Result<usize, Box<Fault>>
         }
         match character {
             '\u{FFFD}' => {
-                return Err(Fault::boxed(
+                return Err(Fault::new(
                     Code::Syntax,
                     Span::new(place, place + character.len_utf8()),
                     "a replacement character (U+FFFD) in a string".to_owned(),
@@ -31,7 +31,7 @@ pub(super) fn string_end(query: &str, start: usize) -> Result<usize, Box<Fault>>
                 let (_, length) = escape(&query[place..], quote).map_err(|found| {
                     let length = query[place..].chars().take(2).map(char::len_utf8).sum::<usize>();
                     let sequence = &query[place..place + length];
-                    Fault::boxed(
+                    Fault::new(
                         Code::Syntax,
                         Span::new(place, place + length),
                         format!("{found} `{sequence}` in a string"),
@@ -47,7 +47,7 @@ pub(super) fn string_end(query: &str, start: usize) -> Result<usize, Box<Fault>>
             _ => {}
         }
     }
-    Err(Fault::boxed(
+    Err(Fault::new(
         Code::Syntax,
         Span::new(start, body),
         format!("the string opened with {quote} is never closed"),
@@ -366,8 +366,8 @@ mod tests {
     fn strings_end_and_stand_for_their_bytes() {
         for (text, value) in [
             (r#""a\"b" x"#, &b"a\"b"[..]),
-            (r#"'it\'s'"#, b"it's"),
-            (r#"`\d+` + 1"#, br"\d+"),
+            (r"'it\'s'", b"it's"),
+            (r"`\d+` + 1", br"\d+"),
             (r#""\x41\101\u00e4\U0001F600""#, "AA\u{e4}\u{1F600}".as_bytes()),
             (r#""\xff""#, b"\xff"),
             ("`a\nb`", b"a\nb"),

@@ -13,12 +13,16 @@
 //! ```
 
 pub mod ast;
+mod call;
+mod clause;
 mod functions;
 mod judge;
 mod lexer;
 mod literal;
 mod parser;
 pub mod place;
+mod range;
+mod refuse;
 mod regex;
 mod selector;
 mod slip;
@@ -26,12 +30,14 @@ pub(crate) mod spelling;
 #[cfg(test)]
 mod tests;
 mod types;
+mod unicode;
+mod word;
 
 pub use ast::{Expr, ValueType};
 pub use functions::Aggregation;
 pub use judge::{Problem, Severity, judge, judge_template};
-pub use lexer::Operator;
 pub use place::{Span, snippet};
+pub use word::Operator;
 
 /// The longest query that is looked at, in bytes.
 pub const MAX_BYTES: usize = 8 * 1024;
@@ -96,14 +102,14 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn boxed(code: Code, span: Span, found: String, expected: String, fix: String) -> Box<Self> {
-        Box::new(Self {
+    fn new(code: Code, span: Span, found: String, expected: String, fix: String) -> Self {
+        Self {
             code,
             span,
             found,
             expected,
             fix,
-        })
+        }
     }
 }
 
