@@ -264,7 +264,7 @@ async fn a_new_authority_is_published_before_anything_it_signed_is_served() {
         never = keeper.keep(publish, |_| panic!("nothing new may be served yet")) => match never {},
         () = published.cancelled() => {}
     }
-    let said = said.lock().unwrap();
+    let said = said.lock().unwrap().clone();
     let authority = before.lines().nth(1).unwrap();
     assert!(said[0].contains(authority), "the old one is still trusted");
     assert_eq!(said[0].matches("BEGIN CERTIFICATE").count(), 2);
