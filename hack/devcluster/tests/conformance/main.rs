@@ -30,13 +30,13 @@ type Row = (&'static str, fn(World) -> futures::future::BoxFuture<'static, ()>);
 /// Rows from functions `async fn name(w: World)`.
 macro_rules! rows {
     ($module:ident: $($name:ident),+ $(,)?) => {
-        vec![$((concat!(stringify!($module), "::", stringify!($name)), (|w| Box::pin($module::$name(w))) as crate::Runner)),+]
+        vec![$((concat!(stringify!($module), "::", stringify!($name)), (|w| Box::pin($name(w))) as crate::Runner)),+]
     };
 }
 
 type Runner = fn(World) -> futures::future::BoxFuture<'static, ()>;
 
-fn rows() -> Vec<Row> {
+fn all() -> Vec<Row> {
     [
         objects::rows(),
         patches::rows(),
@@ -59,7 +59,7 @@ pub(crate) use rows;
 async fn conformance() {
     let only = std::env::var("CONFORMANCE_ONLY").unwrap_or_default();
     let cluster = world::Cluster::find().await;
-    let selected: Vec<Row> = rows().into_iter().filter(|(name, _)| name.contains(&only)).collect();
+    let selected: Vec<Row> = all().into_iter().filter(|(name, _)| name.contains(&only)).collect();
     assert!(!selected.is_empty(), "no row's name contains {only:?}");
     assert!(!only.is_empty() || selected.len() >= 60, "{} rows", selected.len());
     let results: Vec<(&str, bool)> = stream::iter(selected.into_iter().enumerate())

@@ -1,5 +1,5 @@
 //! A cluster to ask, and a namespace of its own for every row.
-#![expect(clippy::disallowed_types, reason = "shell: the test's own client")]
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "shell: the test's own client")]
 
 use std::time::Duration;
 
@@ -196,25 +196,33 @@ impl World {
     }
 
     pub(crate) async fn watch_as(&self, path: &str, accept: &str, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        use futures::StreamExt as _;
         let url = format!("{}{path}", self.url);
-        let response =
+        let mut response =
             self.client.get(url).bearer_auth(&self.token).header("accept", accept).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
-        let mut stream = response.bytes_stream();
         let (mut buffer, mut lines) = (Vec::new(), Vec::new());
         while !enough(&lines) {
-            let Some(chunk) = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("a line in time")
+            let Some(chunk) = tokio::time::timeout(Duration::from_secs(20), response.chunk()).await.expect("a line in time").unwrap()
             else {
                 break;
             };
-            buffer.extend_from_slice(&chunk.unwrap());
+            buffer.extend_from_slice(&chunk);
             while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = buffer.drain(..=end).collect();
                 lines.push(serde_json::from_slice(&line).unwrap());
             }
         }
         lines
+    }
+
+    /// The same row in another namespace.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
+    /// Between two looks at something that must not change.
+    pub(crate) async fn pause(&self) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
     /// A ConfigMap of this row.

@@ -9,10 +9,10 @@ use crate::schema::{KindRef, Schema};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decoded {
     /// Unknown fields, `spec.foo`, in document order: for fieldValidation `Strict` (400, see
-    /// [`super::error::strict_refusal`]) and `Warn` (`Warning: 299 - "unknown field …"`).
+    /// [`crate::schema::error::strict_refusal`]) and `Warn` (`Warning: 299 - "unknown field …"`).
     pub unknown: Vec<String>,
     /// Values of a wrong JSON type, in the words of Go's decoder: always a refusal (400, see
-    /// [`super::error::decode_refusal`]).
+    /// [`crate::schema::error::decode_refusal`]).
     pub mistyped: Vec<String>,
 }
 
