@@ -58,6 +58,9 @@ pub struct RunArgs {
     /// Prefixes of labels and annotations copied to generated objects; * for all
     #[arg(long, value_delimiter = ',')]
     include_label_prefix: Vec<String>,
+    /// Judge changes of ConfigMaps and Secrets too, and give the primary copies of its own
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    enable_config_tracking: bool,
     /// Canaries worked on at once
     #[arg(long, default_value_t = 32)]
     threadiness: u16,
@@ -146,6 +149,7 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
                     .map(|prefix| prefix.trim().to_owned())
                     .collect(),
             },
+            track_configs: args.enable_config_tracking,
             concurrency: args.threadiness.max(1),
         },
     })

@@ -6,8 +6,17 @@
 
 mod answer;
 mod apply;
+mod block;
+mod complain;
+mod configs;
+mod configwatch;
+mod flagger;
+mod index;
 mod observe;
 mod publish;
+mod record;
+mod scaling;
+mod sums;
 mod watch;
 
 use std::sync::Arc;
@@ -24,6 +33,7 @@ use crate::model::notice::{Notice, Reason};
 use crate::model::parse::{self, Settings};
 use crate::model::status::{self, Stage, UnknownStage};
 use crate::net::outbound::Outbound;
+use crate::rollout::observed::Block;
 use crate::rollout::plan::{Next, Plan};
 use crate::rollout::question::Answers;
 use crate::rollout::{next, rejected};
@@ -43,6 +53,8 @@ pub struct Config {
     pub settings: Settings,
     /// How workloads are rendered.
     pub rendering: workload::Options,
+    /// `--enable-config-tracking`: a change of a ConfigMap or Secret is a new revision, and the primary reads copies.
+    pub track_configs: bool,
     /// Canaries worked on at once.
     pub concurrency: u16,
 }
@@ -50,7 +62,7 @@ pub struct Config {
 /// Everything a pass needs.
 pub struct Context {
     /// Reads and writes.
-    pub cluster: Cluster,
+    pub cluster: Arc<Cluster>,
     /// Watched objects.
     pub caches: Caches,
     /// HTTP to hooks and metric servers.
@@ -59,6 +71,10 @@ pub struct Context {
     pub config: Config,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    index: Arc<index::Index>,
+    sums: Arc<sums::Sums>,
+    flagger: flagger::Check,
+    complaints: complain::Complaints,
 }
 
 /// Why a pass ended early.
@@ -86,7 +102,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The reason shown on events.
+    /// The reason shown on events and conditions.
     pub fn reason(&self) -> Reason {
         match self {
             Error::Cluster(_) => Reason::ReconcileError,
@@ -95,12 +111,22 @@ impl Error {
         }
     }
 
-    /// When another pass may help.
+    /// True when trying again will not help until somebody changes something: told on the object.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Error::Cluster(error) => error.is_refusal(),
+            Error::Status(_) | Error::Unrecorded { .. } | Error::Blocked(_) => true,
+        }
+    }
+
+    /// When another pass may help. Watches are usually quicker for what lasts.
     fn retry(&self) -> Duration {
         match self {
             Error::Cluster(error) if error.is_conflict() => Duration::from_millis(100),
-            Error::Cluster(_) => Duration::from_secs(2),
-            Error::Status(_) | Error::Unrecorded { .. } | Error::Blocked(_) => Duration::from_secs(30),
+            Error::Cluster(error) if !error.is_refusal() => Duration::from_secs(5),
+            Error::Cluster(_) | Error::Status(_) | Error::Unrecorded { .. } | Error::Blocked(_) => {
+                Duration::from_secs(60)
+            }
         }
     }
 }
@@ -108,28 +134,34 @@ impl Error {
 /// One pass over one Canary.
 pub(crate) async fn reconcile(object: Arc<DynamicObject>, cx: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let outcome = pass(&object, &cx).await;
+    let mut outcome = pass(&object, &cx).await;
     let label = match &outcome {
         Ok(_) => "ok",
         Err(Error::Cluster(error)) if error.is_conflict() => "conflict",
+        Err(error) if error.is_lasting() => "blocked",
         Err(_) => "error",
     };
     cx.metrics.reconcile(label, began.elapsed().as_secs_f64());
+    if let Err(error) = &outcome
+        && error.is_lasting()
+    {
+        match complain::complain(error, &object, &cx).await {
+            Ok(()) => outcome = Ok(Action::requeue(error.retry())),
+            Err(worse) => outcome = Err(worse),
+        }
+    }
     outcome
 }
 
 async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
-    let namespace = object.metadata.namespace.clone().unwrap_or_default();
-    let name = object.metadata.name.clone().unwrap_or_default();
-    let cached = crate::cluster::to_value("Canary", object)?;
-    let Some(wire) = cx.cluster.newest(Kind::CANARY, &namespace, &name, Some(cached)) else {
+    let Some(wire) = newest(object, cx)? else {
         return Ok(Action::await_change());
     };
     let parsed = parse::canary(&wire, &cx.config.settings);
     let Some(canary) = parsed.canary else {
         return reject(&wire, &parsed.report, cx).await;
     };
-    let seen = observe::observe(&wire, &canary, cx)?;
+    let seen = observe::observe(&wire, &canary, cx).await?;
     let mut heard = Answers::new();
     let plan = loop {
         match next::next(&canary, &seen.observed, &heard, Timestamp::now()) {
@@ -141,9 +173,25 @@ async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
     };
     apply::steps(&plan, &canary, &seen, &wire, cx).await?;
     let wire = apply::status(&plan.status, &seen.observed.status, &wire, cx).await?;
+    cx.complaints.settle(&canary.id.uid);
     gauge(&plan, &canary, cx);
     publish::publish(&plan.announcements, &canary, &plan.status, &wire, cx).await;
-    Ok(plan.wake.map_or_else(Action::await_change, Action::requeue))
+    // No watch tells that a Flagger is gone.
+    let flagger = seen
+        .observed
+        .blocked
+        .as_ref()
+        .is_some_and(|block| block.reason == Block::FLAGGER_ACTIVE);
+    let wake = if flagger { Some(flagger::FRESH) } else { plan.wake };
+    Ok(wake.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The Canary as cached, or as we last wrote it.
+fn newest(object: &DynamicObject, cx: &Context) -> Result<Option<Value>, Error> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let cached = crate::cluster::to_value("Canary", object)?;
+    Ok(cx.cluster.newest(Kind::CANARY, namespace, name, Some(cached)))
 }
 
 /// A spec that cannot be obeyed: told on the object, once; only an edit can help.

@@ -1,16 +1,21 @@
 //! Gather: caches and a few GETs become the facts a decision looks at.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::cluster::{Kind, to_value};
 use crate::model::canary::{Canary, Provider, TargetKind};
 use crate::model::revision::{self, Revision};
-use crate::model::status;
+use crate::model::status::{self, Status};
 use crate::rollout::observed::{Block, Observed, Seen, Workload};
-use crate::workload::service::Role;
-use crate::workload::{self, SelectorLabel, deployment, service};
+use crate::workload::config::{ConfigKind, Copied, Copies, Reference};
+use crate::workload::service::{self, Role};
+use crate::workload::{self, Rendering, SelectorLabel, mirror, primary_name, record, same, target, template};
 
-use super::{Caches, Context, Error};
+use super::index::{self, target_kind};
+use super::sums::{self, Content};
+use super::{Caches, Context, Error, block, configs};
 
 /// The finalizer of `revertOnDeletion` (Flagger's name).
 pub(crate) const FINALIZER: &str = "finalizer.flagger.app";
@@ -24,7 +29,7 @@ pub(crate) struct Sight {
 }
 
 /// Looks around one Canary.
-pub(crate) fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Result<Sight, Error> {
+pub(crate) async fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Result<Sight, Error> {
     let namespace = &canary.id.namespace;
     let deleting = wire.pointer("/metadata/deletionTimestamp").is_some();
     let has_finalizer = wire
@@ -32,98 +37,82 @@ pub(crate) fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Result<Sig
         .and_then(Value::as_array)
         .is_some_and(|list| list.iter().any(|one| one.as_str() == Some(FINALIZER)));
     let stored = status::read(wire.get("status"))?;
-    let mut block = None;
-    let routed = canary.provider == Provider::Kubernetes && canary.target.kind == TargetKind::Deployment;
-    let target = if routed {
-        cached(Kind::DEPLOYMENT, namespace, &canary.target.name, cx)?
-    } else {
-        None
+    let id = (namespace.clone(), canary.id.name.clone());
+    let mut interests = index::named(canary);
+    cx.index.add(&id, interests.iter().cloned());
+
+    let kind = target_kind(canary.target.kind).filter(|_| canary.provider == Provider::Kubernetes);
+    let mut sight = Sight {
+        observed: Observed {
+            status: stored,
+            target: Seen::Absent,
+            primary: Seen::Absent,
+            revision: None,
+            target_equals_primary: false,
+            services_ready: false,
+            blocked: None,
+            deleting,
+            has_finalizer,
+        },
+        target: None,
+        primary: None,
+        label: None,
     };
-    let primary_name = format!("{}-primary", canary.target.name);
-    let primary = if routed {
-        cached(Kind::DEPLOYMENT, namespace, &primary_name, cx)?
-    } else {
-        None
+    let Some(kind) = kind else {
+        cx.index.set(&id, interests);
+        return Ok(sight);
     };
-    let options = &cx.config.rendering;
-    let label = target
+    sight.target = find(kind, namespace, &canary.target.name, cx).await?;
+    sight.primary = find(kind, namespace, &primary_name(canary), cx).await?;
+    sight.label = sight
+        .target
         .as_ref()
-        .and_then(|target| workload::selector_label(target, options));
-    if routed {
-        block = first_block(
-            canary,
-            wire,
-            target.as_ref(),
-            primary.as_ref(),
-            label.as_ref(),
-            cx,
-        );
-    } else if canary.provider == Provider::Kubernetes {
-        block = Some(Block {
-            reason: "TargetKindNotSupported".to_owned(),
-            message: format!(
-                "spec.targetRef.kind: {} is not released by this version; expected Deployment; nothing is written",
-                canary.target.kind.as_str()
-            ),
+        .and_then(|target| workload::selector_label(target, &cx.config.rendering));
+    let pods = sight
+        .target
+        .as_ref()
+        .and_then(|target| target.pointer("/spec/template"));
+    // A deletion needs none of them, and must not fail over them.
+    let references = configs::references(canary, pods, cx).filter(|_| !deleting);
+    interests.extend(index::configs(canary, references.as_deref().unwrap_or_default()));
+    let blocked = block::first(wire, canary, &sight, cx).await?;
+    interests.extend(blocked.interest);
+    cx.index.set(&id, interests);
+    sight.observed.blocked = blocked.block;
+
+    let seen = |object: &Option<Value>| {
+        object.as_ref().map_or(Seen::Absent, |object| {
+            Seen::Present(numbers(canary.target.kind, object))
+        })
+    };
+    sight.observed.target = seen(&sight.target);
+    sight.observed.primary = seen(&sight.primary);
+    services(&mut sight, canary, cx).await?;
+    if let Some(target) = &sight.target {
+        let configs = match &references {
+            Some(references) => Some(checksums(references, canary, &mut sight.observed, cx).await?),
+            None => None,
+        };
+        sight.observed.revision = Some(Revision {
+            template: revision::hash(&target::released(canary.target.kind, target)),
+            configs,
         });
-    }
-    let mut services_ready = false;
-    if let (Some(target), Some(label)) = (&target, &label) {
-        services_ready = true;
-        for role in [Role::Canary, Role::Primary, Role::Apex] {
-            let live = cached(Kind::SERVICE, namespace, &service::name(canary, role), cx)?;
-            match service::reconcile(canary, role, label, target, live.as_ref()) {
-                Ok(None) => {}
-                Ok(Some(_)) => services_ready = false,
-                Err(owned) => {
-                    services_ready = false;
-                    block = block.or(Some(Block {
-                        reason: "ServiceOwned".to_owned(),
-                        message: owned.to_string(),
-                    }));
-                }
-            }
+        if !deleting {
+            sight.observed.target_equals_primary = runs_the_same(&sight, canary, cx).await?;
         }
     }
-    let revision = target.as_ref().map(|target| Revision {
-        template: revision::hash(target.pointer("/spec/template").unwrap_or(&Value::Null)),
-        configs: None,
-    });
-    let same = match (&target, &primary, &label) {
-        (Some(target), Some(primary), Some(label)) => {
-            deployment::runs_the_same(target, primary, label, canary, options)
-        }
-        (Some(_) | None, Some(_) | None, Some(_) | None) => false,
-    };
-    let observed = Observed {
-        status: stored,
-        target: target
-            .as_ref()
-            .map_or(Seen::Absent, |object| Seen::Present(numbers(object))),
-        primary: primary
-            .as_ref()
-            .map_or(Seen::Absent, |object| Seen::Present(numbers(object))),
-        revision,
-        target_equals_primary: same,
-        services_ready,
-        blocked: block,
-        deleting,
-        has_finalizer,
-    };
-    Ok(Sight {
-        observed,
-        target,
-        primary,
-        label,
-    })
+    Ok(sight)
 }
 
-/// An object from the cache, or our own newer write of it.
-pub(crate) fn cached(kind: Kind, namespace: &str, name: &str, cx: &Context) -> Result<Option<Value>, Error> {
-    let store = if kind == Kind::SERVICE {
-        &cx.caches.services
-    } else {
-        &cx.caches.deployments
+/// An object from the cache or our own newer write of it; of a kind without a cache, from the API server.
+pub(super) async fn find(
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+    cx: &Context,
+) -> Result<Option<Value>, Error> {
+    let Some(store) = cx.caches.store(kind) else {
+        return Ok(cx.cluster.get(kind, namespace, name).await?);
     };
     let found = Caches::find(store, kind, namespace, name)
         .map(|object| to_value(name, &object))
@@ -131,131 +120,250 @@ pub(crate) fn cached(kind: Kind, namespace: &str, name: &str, cx: &Context) -> R
     Ok(cx.cluster.newest(kind, namespace, name, found))
 }
 
-/// The first reason not to touch anything.
-fn first_block(
-    canary: &Canary,
-    wire: &Value,
-    target: Option<&Value>,
-    primary: Option<&Value>,
-    label: Option<&SelectorLabel>,
-    cx: &Context,
-) -> Option<Block> {
-    let block = |reason: &str, message: String| {
-        Some(Block {
-            reason: reason.to_owned(),
-            message,
-        })
+/// Whether the Services are as rendered; one that may not be touched blocks.
+async fn services(sight: &mut Sight, canary: &Canary, cx: &Context) -> Result<(), Error> {
+    let Some(target) = &sight.target else {
+        return Ok(());
     };
-    if target.is_none() {
-        return block(
-            "TargetNotFound",
-            format!(
-                "spec.targetRef: {} {}.{} does not exist; create it, or correct the name",
-                canary.target.kind.as_str(),
-                canary.target.name,
-                canary.id.namespace
-            ),
-        );
+    let namespace = &canary.id.namespace;
+    let mut outcomes = Vec::new();
+    if canary.target.kind == TargetKind::Service {
+        let live = find(Kind::SERVICE, namespace, &mirror::canary_name(canary), cx).await?;
+        outcomes.push(mirror::follow(canary, target, live.as_ref()));
+    } else if let Some(label) = &sight.label {
+        for role in [Role::Canary, Role::Primary, Role::Apex] {
+            let live = find(Kind::SERVICE, namespace, &service::name(canary, role), cx).await?;
+            outcomes.push(service::reconcile(canary, role, label, target, live.as_ref()));
+        }
     }
-    if label.is_none() {
-        return block(
-            "SelectorLabelMissing",
-            format!(
-                "spec.targetRef: deployment {}.{} spec.selector.matchLabels must contain one of [{}]; add one of them \
-                 to the selector and the pod template, or start with --selector-labels",
-                canary.target.name,
-                canary.id.namespace,
-                cx.config.rendering.selector_labels.join(" ")
-            ),
-        );
-    }
-    if let Some(primary) = primary
-        && !workload::is_owned_by(primary, canary)
+    sight.observed.services_ready =
+        !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome == &Ok(None));
+    if let Some(error) = outcomes.into_iter().find_map(Result::err)
+        && sight.observed.blocked.is_none()
     {
-        return block(
-            "ForeignPrimary",
-            format!(
-                "Deployment {0}-primary.{1} exists and is not controlled by this Canary; expected none, or ours; \
-                 rename or delete it, or rename the target",
-                canary.target.name, canary.id.namespace
-            ),
-        );
+        sight.observed.blocked = Some(Block {
+            reason: error.reason().to_owned(),
+            message: error.to_string(),
+        });
     }
-    elder(canary, wire, cx).and_then(|other| {
-        block(
-            "TargetTaken",
-            format!(
-                "spec.targetRef: {} {} is already released by Canary {other}; one target has one Canary; delete one of them",
-                canary.target.kind.as_str(),
-                canary.target.name
-            ),
+    Ok(())
+}
+
+/// What the target's configs hold; a mandatory one that is missing blocks.
+async fn checksums(
+    references: &[Reference],
+    canary: &Canary,
+    observed: &mut Observed,
+    cx: &Context,
+) -> Result<BTreeMap<String, String>, Error> {
+    let mut sums = BTreeMap::new();
+    for reference in references {
+        let namespace = &canary.id.namespace;
+        let content = sums::content(
+            reference.kind,
+            namespace,
+            &reference.name,
+            !reference.optional,
+            cx,
         )
-    })
+        .await?;
+        match content {
+            Content::Tracked { all, .. } => drop(sums.insert(reference.key(), all)),
+            Content::Missing if !reference.optional && observed.blocked.is_none() => {
+                observed.blocked = Some(Block {
+                    reason: "ConfigNotFound".to_owned(),
+                    message: configs::missing(canary, reference),
+                });
+            }
+            Content::Missing | Content::Untracked => {}
+        }
+    }
+    Ok(sums)
 }
 
-/// Another, older Canary with the same target: the first one wins (Q-41).
-fn elder(canary: &Canary, wire: &Value, cx: &Context) -> Option<String> {
-    let age = |object: &Value| {
-        let part = |pointer: &str| {
-            object
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        (part("/metadata/creationTimestamp"), part("/metadata/uid"))
+/// Does the primary run what the target is, the rewrites undone? Copies of configs are compared only where the
+/// answer will be used: the status does not know, or the primary does not say.
+async fn runs_the_same(sight: &Sight, canary: &Canary, cx: &Context) -> Result<bool, Error> {
+    let (Some(target), Some(primary)) = (&sight.target, &sight.primary) else {
+        return Ok(false);
     };
-    let mine = age(wire);
-    cx.caches.canaries.state().iter().find_map(|other| {
-        if other.metadata.namespace.as_deref() != Some(canary.id.namespace.as_str())
-            || other.metadata.name.as_deref() == Some(canary.id.name.as_str())
-            || other.metadata.deletion_timestamp.is_some()
+    if canary.target.kind == TargetKind::Service {
+        let source = record::source(canary.target.kind, target);
+        let rendered = mirror::primary(
+            &source,
+            Some(primary),
+            &Revision::default(),
+            canary,
+            &cx.config.rendering,
+        );
+        return Ok(same(rendered.get("spec"), primary.get("spec")));
+    }
+    let Some(label) = &sight.label else {
+        return Ok(false);
+    };
+    let rendering = Rendering {
+        canary,
+        label,
+        options: &cx.config.rendering,
+        copies: &Copies::new(),
+    };
+    let Some(copied) = template::runs_the_same(target, primary, &rendering) else {
+        return Ok(false);
+    };
+    let says = sight
+        .observed
+        .primary
+        .workload()
+        .is_some_and(|primary| primary.revision.is_some());
+    if says && knows(&sight.observed.status) {
+        return Ok(true);
+    }
+    let namespace = &canary.id.namespace;
+    for Copied { kind, name, copy } in &copied {
+        let content = |kind: ConfigKind, name: &str| {
+            let name = name.to_owned();
+            async move { sums::content(kind, namespace, &name, true, cx).await }
+        };
+        if !content(*kind, name)
+            .await?
+            .is_copied_by(&content(*kind, copy).await?)
         {
-            return None;
+            return Ok(false);
         }
-        let text = |pointer: &str| other.data.pointer(pointer).and_then(Value::as_str);
-        if text("/spec/targetRef/name") != Some(canary.target.name.as_str())
-            || text("/spec/targetRef/kind") != Some(canary.target.kind.as_str())
-        {
-            return None;
-        }
-        let theirs = age(&to_value("Canary", other).ok()?);
-        (theirs < mine).then(|| other.metadata.name.clone().unwrap_or_default())
-    })
+    }
+    Ok(true)
 }
 
-/// The numbers of a Deployment.
-fn numbers(object: &Value) -> Workload {
+/// True when the status names revisions by our hashes.
+fn knows(status: &Status) -> bool {
+    [&status.last_applied, &status.last_promoted]
+        .iter()
+        .all(|hash| !hash.is_empty() && !revision::is_foreign(hash))
+}
+
+/// The numbers of a workload. A core Service has none: it is ready when it exists.
+fn numbers(kind: TargetKind, object: &Value) -> Workload {
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
     let count = |pointer: &str| number(pointer).unwrap_or_default() as i32;
-    let deadline_exceeded = object
-        .pointer("/status/conditions")
-        .and_then(Value::as_array)
-        .is_some_and(|list| {
-            list.iter().any(|one| {
-                one.get("type").and_then(Value::as_str) == Some("Progressing")
-                    && one.get("reason").and_then(Value::as_str) == Some("ProgressDeadlineExceeded")
-            })
-        });
-    Workload {
-        name: object
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
-        generation: number("/metadata/generation").unwrap_or_default(),
+    let annotations = object.pointer("/metadata/annotations");
+    let revision = annotations.and_then(|annotations| annotations.get(workload::REVISION_ANNOTATION));
+    let name = object.pointer("/metadata/name").and_then(Value::as_str);
+    let generation = number("/metadata/generation").unwrap_or_default();
+    let base = Workload {
+        name: name.unwrap_or_default().to_owned(),
+        generation,
         observed_generation: number("/status/observedGeneration").unwrap_or_default(),
-        desired: number("/spec/replicas").unwrap_or(1) as i32,
-        total: count("/status/replicas"),
-        updated: count("/status/updatedReplicas"),
-        available: count("/status/availableReplicas"),
-        ready: count("/status/readyReplicas"),
-        deadline_exceeded,
-        own_deadline: number("/spec/progressDeadlineSeconds").and_then(|seconds| u32::try_from(seconds).ok()),
-        revision: object
-            .pointer("/metadata/annotations")
-            .and_then(|annotations| annotations.get(workload::REVISION_ANNOTATION))
-            .and_then(Value::as_str)
-            .map(str::to_owned),
+        desired: 1,
+        total: 1,
+        updated: 1,
+        available: 1,
+        ready: 1,
+        deadline_exceeded: false,
+        own_deadline: None,
+        revision: revision.and_then(Value::as_str).map(str::to_owned),
+    };
+    match kind {
+        TargetKind::Deployment => Workload {
+            desired: number("/spec/replicas").unwrap_or(1) as i32,
+            total: count("/status/replicas"),
+            updated: count("/status/updatedReplicas"),
+            available: count("/status/availableReplicas"),
+            ready: count("/status/readyReplicas"),
+            deadline_exceeded: has_condition(object, "Progressing", "ProgressDeadlineExceeded"),
+            own_deadline: number("/spec/progressDeadlineSeconds")
+                .and_then(|seconds| u32::try_from(seconds).ok()),
+            ..base
+        },
+        TargetKind::DaemonSet => Workload {
+            desired: if target::is_parked(object) {
+                0
+            } else {
+                count("/status/desiredNumberScheduled")
+            },
+            total: count("/status/currentNumberScheduled"),
+            updated: count("/status/updatedNumberScheduled"),
+            available: count("/status/numberAvailable"),
+            ready: count("/status/numberReady"),
+            ..base
+        },
+        TargetKind::Service | TargetKind::Knative => Workload {
+            observed_generation: generation,
+            ..base
+        },
+    }
+}
+
+fn has_condition(object: &Value, kind: &str, reason: &str) -> bool {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let text = |one: &Value, key: &str| one.get(key).and_then(Value::as_str).map(str::to_owned);
+    conditions.into_iter().flatten().any(|one| {
+        text(one, "type").as_deref() == Some(kind) && text(one, "reason").as_deref() == Some(reason)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::workload::target::PARKED;
+
+    #[test]
+    fn a_daemon_set_counts_pods_and_a_parked_one_wants_none() {
+        let mut object = json!({
+            "metadata": {"name": "agent", "generation": 4},
+            "spec": {"template": {"spec": {}}},
+            "status": {
+                "observedGeneration": 3, "desiredNumberScheduled": 5, "currentNumberScheduled": 5,
+                "updatedNumberScheduled": 2, "numberAvailable": 4, "numberReady": 4,
+            },
+        });
+        let seen = numbers(TargetKind::DaemonSet, &object);
+        assert_eq!((seen.generation, seen.observed_generation), (4, 3));
+        assert_eq!(
+            (seen.desired, seen.total, seen.updated, seen.available),
+            (5, 5, 2, 4)
+        );
+        object["spec"]["template"]["spec"]["nodeSelector"] = json!({PARKED: "true"});
+        assert_eq!(numbers(TargetKind::DaemonSet, &object).desired, 0);
+    }
+
+    #[test]
+    fn a_deployment_counts_replicas() {
+        let object = json!({
+            "metadata": {"name": "podinfo", "generation": 2, "annotations": {workload::REVISION_ANNOTATION: "v1:a"}},
+            "spec": {"progressDeadlineSeconds": 30},
+            "status": {
+                "observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 1, "readyReplicas": 1,
+                "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}],
+            },
+        });
+        let seen = numbers(TargetKind::Deployment, &object);
+        assert_eq!(
+            (seen.desired, seen.total, seen.updated, seen.available),
+            (1, 3, 2, 1)
+        );
+        assert_eq!(
+            (
+                seen.deadline_exceeded,
+                seen.own_deadline,
+                seen.revision.as_deref()
+            ),
+            (true, Some(30), Some("v1:a"))
+        );
+    }
+
+    #[test]
+    fn a_service_is_there() {
+        let seen = numbers(TargetKind::Service, &json!({"metadata": {"name": "x"}}));
+        assert_eq!(
+            (
+                seen.desired,
+                seen.available,
+                seen.generation,
+                seen.observed_generation
+            ),
+            (1, 1, 0, 0)
+        );
     }
 }

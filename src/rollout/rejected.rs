@@ -11,8 +11,19 @@ use super::condition;
 ///
 /// Phase and counters stay: an analysis that runs is neither advanced nor rolled back by a bad edit.
 pub fn rejected(stored: &Status, generation: i64, message: &str, now: Timestamp) -> (Status, bool) {
+    stalled(stored, generation, Reason::InvalidSpec, message, now)
+}
+
+/// The status of a Canary whose plan could not be carried out, and whether that is news. Phase and counters stay.
+pub fn stalled(
+    stored: &Status,
+    generation: i64,
+    reason: Reason,
+    message: &str,
+    now: Timestamp,
+) -> (Status, bool) {
     let mut status = stored.clone();
-    let news = condition::stall(&mut status, Reason::InvalidSpec.as_str(), message, now);
+    let news = condition::stall(&mut status, reason.as_str(), message, now);
     if news {
         status.observed_generation = generation;
     }

@@ -4,14 +4,23 @@
 //! same facts twice gives the same object, and whatever another manager put on a live object stays. Never: I/O.
 //! Works on JSON as stored, so a field that our build of the API types does not know is copied all the same.
 
-pub mod deployment;
+pub mod config;
+pub mod mirror;
+pub mod patch;
+pub mod primary;
 pub mod record;
 pub mod scaler;
 pub mod service;
+pub mod target;
+pub mod template;
+
+#[cfg(test)]
+mod fixture;
 
 use serde_json::{Map, Value, json};
 
-use crate::model::canary::Canary;
+use crate::model::canary::{Canary, TargetKind};
+use crate::model::revision;
 
 /// Annotation on a primary: the revision its template was rendered from.
 pub const REVISION_ANNOTATION: &str = "verdigris.dev/revision";
@@ -66,6 +75,47 @@ pub fn selector_label(target: &Value, options: &Options) -> Option<SelectorLabel
             value: value.to_owned(),
         })
     })
+}
+
+/// What every primary of one Canary is rendered with.
+#[derive(Debug, Clone, Copy)]
+pub struct Rendering<'a> {
+    /// Whose primary.
+    pub canary: &'a Canary,
+    /// The label that tells its pods.
+    pub label: &'a SelectorLabel,
+    /// Process-wide choices.
+    pub options: &'a Options,
+    /// The copies of ConfigMaps and Secrets its pods read instead of the originals.
+    pub copies: &'a config::Copies,
+}
+
+/// `<target>-primary`.
+pub fn primary_name(canary: &Canary) -> String {
+    format!("{}-primary", canary.target.name)
+}
+
+/// True when two parts of objects say the same: key order and null members do not count, and neither does whether
+/// an empty map is written at all.
+pub fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
+    let text = |value: Option<&Value>| {
+        let mut text = String::new();
+        match value {
+            None | Some(Value::Null) => text.push_str("{}"),
+            Some(value) => revision::canonical(value, &mut text),
+        }
+        text
+    };
+    text(one) == text(other)
+}
+
+/// The API version of a target kind.
+pub(crate) fn api_version(kind: TargetKind) -> &'static str {
+    match kind {
+        TargetKind::Deployment | TargetKind::DaemonSet => "apps/v1",
+        TargetKind::Service => "v1",
+        TargetKind::Knative => "serving.knative.dev/v1",
+    }
 }
 
 /// A controller owner reference to the Canary.

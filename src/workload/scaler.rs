@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::canary::{Autoscaler, Canary, ScalerKind};
 
-use super::{is_owned_by, owner_reference};
+use super::{is_owned_by, owner_reference, primary_name as primary_workload, same};
 
 /// KEDA's annotation that holds a workload at a number of replicas.
 pub const PAUSED: &str = "autoscaling.keda.sh/paused-replicas";
@@ -17,6 +17,16 @@ pub fn primary_name(scaler: &Autoscaler) -> String {
 /// Why an autoscaler is not touched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScalerError {
+    /// It does not exist.
+    #[error(
+        "spec.autoscalerRef: {kind} {name} does not exist; expected the autoscaler of the target; create it, or correct the reference"
+    )]
+    Missing {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// It scales something else.
     #[error(
         "spec.autoscalerRef: {kind} {name} scales {found}; expected {expected}; correct its spec.scaleTargetRef or the reference"
@@ -43,12 +53,58 @@ pub enum ScalerError {
     },
 }
 
+impl ScalerError {
+    /// CamelCase reason of the condition it leads to.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            ScalerError::Missing { .. } => "AutoscalerNotFound",
+            ScalerError::OtherTarget { .. } => "AutoscalerMismatch",
+            ScalerError::Foreign { .. } => "ForeignAutoscaler",
+        }
+    }
+}
+
 /// The Kubernetes kind.
 pub fn kind(scaler: &Autoscaler) -> &'static str {
     match scaler.kind {
         ScalerKind::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
         ScalerKind::ScaledObject => "ScaledObject",
     }
+}
+
+/// Is the user's autoscaler there, and does it scale the target? (Flagger does not look.)
+pub fn check<'a>(
+    scaler: &Autoscaler,
+    source: Option<&'a Value>,
+    canary: &Canary,
+) -> Result<&'a Value, ScalerError> {
+    let Some(source) = source else {
+        return Err(ScalerError::Missing {
+            kind: kind(scaler),
+            name: format!("{}.{}", scaler.name, canary.id.namespace),
+        });
+    };
+    let part = |field: &str| {
+        source
+            .pointer(&format!("/spec/scaleTargetRef/{field}"))
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    // KEDA's default kind.
+    let found = (
+        part("kind").unwrap_or("Deployment"),
+        part("name").unwrap_or_default(),
+    );
+    let expected = (canary.target.kind.as_str(), canary.target.name.as_str());
+    if found == expected {
+        return Ok(source);
+    }
+    Err(ScalerError::OtherTarget {
+        kind: kind(scaler),
+        name: format!("{}.{}", scaler.name, canary.id.namespace),
+        found: format!("{} {:?}", found.0, found.1),
+        expected: format!("{} {:?}", expected.0, expected.1),
+    })
 }
 
 /// The primary's autoscaler as it should be, given the user's and what is there; `None` when nothing has to be
@@ -59,18 +115,7 @@ pub fn primary(
     live: Option<&Value>,
     canary: &Canary,
 ) -> Result<Option<Value>, ScalerError> {
-    let scaled = source
-        .pointer("/spec/scaleTargetRef/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if scaled != canary.target.name {
-        return Err(ScalerError::OtherTarget {
-            kind: kind(scaler),
-            name: scaler.name.clone(),
-            found: scaled.to_owned(),
-            expected: canary.target.name.clone(),
-        });
-    }
+    check(scaler, Some(source), canary)?;
     if live.is_some_and(|live| !is_owned_by(live, canary)) {
         return Err(ScalerError::Foreign {
             kind: kind(scaler),
@@ -78,7 +123,7 @@ pub fn primary(
         });
     }
     let mut spec = source.get("spec").cloned().unwrap_or_else(|| json!({}));
-    spec["scaleTargetRef"]["name"] = json!(format!("{}-primary", canary.target.name));
+    spec["scaleTargetRef"]["name"] = json!(primary_workload(canary));
     match scaler.kind {
         ScalerKind::HorizontalPodAutoscaler => bounds(&mut spec, scaler, "minReplicas", "maxReplicas"),
         ScalerKind::ScaledObject => {
@@ -108,7 +153,7 @@ pub fn primary(
         map.remove("status");
     }
     wanted["spec"] = spec;
-    let changed = live.is_none_or(|live| live.get("spec") != wanted.get("spec"));
+    let changed = live.is_none_or(|live| !same(live.get("spec"), wanted.get("spec")));
     Ok(changed.then_some(wanted))
 }
 
@@ -122,8 +167,8 @@ pub fn pause(scaler: &Autoscaler, source: &Value, paused: bool) -> Option<Value>
                 .pointer("/metadata/annotations")
                 .and_then(|annotations| annotations.get(PAUSED));
             let wanted = if paused { json!("0") } else { Value::Null };
-            let same = now.unwrap_or(&Value::Null) == &wanted;
-            (!same).then(|| json!({ "metadata": { "annotations": { PAUSED: wanted } } }))
+            let settled = now.unwrap_or(&Value::Null) == &wanted;
+            (!settled).then(|| json!({ "metadata": { "annotations": { PAUSED: wanted } } }))
         }
     }
 }
@@ -193,4 +238,242 @@ fn kept(source: Option<&Value>) -> Map<String, Value> {
         })
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::workload::fixture::canary;
+
+    fn hpa() -> Autoscaler {
+        Autoscaler {
+            kind: ScalerKind::HorizontalPodAutoscaler,
+            name: "podinfo".to_owned(),
+            primary_queries: std::collections::BTreeMap::new(),
+            primary_min: None,
+            primary_max: None,
+        }
+    }
+
+    fn keda() -> Autoscaler {
+        Autoscaler {
+            kind: ScalerKind::ScaledObject,
+            ..hpa()
+        }
+    }
+
+    fn source(scaler: &Autoscaler) -> Value {
+        match scaler.kind {
+            ScalerKind::HorizontalPodAutoscaler => json!({
+                "apiVersion": "autoscaling/v2",
+                "metadata": {"name": "podinfo", "labels": {"team": "x", "kustomize.toolkit.fluxcd.io/name": "a"}},
+                "spec": {
+                    "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
+                    "minReplicas": 2,
+                    "maxReplicas": 4,
+                    "metrics": [{"type": "Resource", "resource": {"name": "cpu"}}],
+                    "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
+                },
+                "status": {"currentReplicas": 2},
+            }),
+            ScalerKind::ScaledObject => json!({
+                "apiVersion": "keda.sh/v1alpha1",
+                "metadata": {
+                    "name": "podinfo",
+                    "annotations": {
+                        PAUSED: "0",
+                        "autoscaling.keda.sh/paused": "true",
+                        "kubectl.kubernetes.io/last-applied-configuration": "{}",
+                        "mine": "kept",
+                    },
+                },
+                "spec": {
+                    "scaleTargetRef": {"name": "podinfo"},
+                    "minReplicaCount": 2,
+                    "pollingInterval": 10,
+                    "advanced": {"horizontalPodAutoscalerConfig": {"name": "podinfo-hpa"}},
+                    "triggers": [
+                        {"type": "prometheus", "name": "rps", "metadata": {"query": "rate(r{pod=~\"podinfo-.*\"}[1m])"}},
+                        {"type": "cpu", "metadata": {"value": "80"}},
+                    ],
+                },
+            }),
+        }
+    }
+
+    #[test]
+    fn the_primarys_scaler_copies_the_users() {
+        for scaler in [hpa(), keda()] {
+            let source = source(&scaler);
+            let made = primary(&scaler, &source, None, &canary()).unwrap().unwrap();
+            assert_eq!(made["metadata"]["name"], "podinfo-primary");
+            assert_eq!(made["kind"], kind(&scaler));
+            assert_eq!(made["apiVersion"], source["apiVersion"]);
+            assert_eq!(made["spec"]["scaleTargetRef"]["name"], "podinfo-primary");
+            assert!(is_owned_by(&made, &canary()));
+            let text = made["metadata"].to_string();
+            assert!(
+                !text.contains("fluxcd") && !text.contains("last-applied"),
+                "{text}"
+            );
+            // Stored and read back: nothing to write, whatever its controller notes on it.
+            let mut live = made.clone();
+            live["metadata"]["labels"]["scaledobject.keda.sh/name"] = json!("podinfo-primary");
+            live["status"] = json!({"conditions": []});
+            assert_eq!(primary(&scaler, &source, Some(&live), &canary()), Ok(None));
+            // An edit of the user's is followed.
+            let mut edited = source.clone();
+            edited["spec"]["maxReplicas"] = json!(9);
+            assert!(
+                primary(&scaler, &edited, Some(&live), &canary())
+                    .unwrap()
+                    .is_some()
+            );
+        }
+    }
+
+    #[test]
+    fn q17_a_pause_is_not_copied() {
+        let made = primary(&keda(), &source(&keda()), None, &canary())
+            .unwrap()
+            .unwrap();
+        assert_eq!(made["metadata"]["annotations"], json!({"mine": "kept"}));
+        assert_eq!(
+            made["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["name"],
+            "podinfo-hpa-primary"
+        );
+    }
+
+    #[test]
+    fn bounds_of_the_primary_override() {
+        for (mut scaler, minimum, maximum) in [
+            (hpa(), "minReplicas", "maxReplicas"),
+            (keda(), "minReplicaCount", "maxReplicaCount"),
+        ] {
+            scaler.primary_min = Some(3);
+            scaler.primary_max = Some(7);
+            let made = primary(&scaler, &source(&scaler), None, &canary())
+                .unwrap()
+                .unwrap();
+            assert_eq!(
+                (&made["spec"][minimum], &made["spec"][maximum]),
+                (&json!(3), &json!(7))
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_foreign_or_misdirected_scaler_is_refused() {
+        let refused = |result: Result<Option<Value>, ScalerError>| result.unwrap_err().reason();
+        for scaler in [hpa(), keda()] {
+            assert_eq!(
+                check(&scaler, None, &canary()).unwrap_err().reason(),
+                "AutoscalerNotFound"
+            );
+            for (field, value) in [("name", "elsewhere"), ("kind", "StatefulSet")] {
+                let mut other = source(&scaler);
+                other["spec"]["scaleTargetRef"][field] = json!(value);
+                let error = check(&scaler, Some(&other), &canary()).unwrap_err();
+                assert_eq!(error.reason(), "AutoscalerMismatch");
+                assert!(error.to_string().contains(value), "{error}");
+                assert_eq!(
+                    refused(primary(&scaler, &other, None, &canary())),
+                    "AutoscalerMismatch"
+                );
+            }
+            let mine = json!({"metadata": {"name": "podinfo-primary"}, "spec": {}});
+            assert_eq!(
+                refused(primary(&scaler, &source(&scaler), Some(&mine), &canary())),
+                "ForeignAutoscaler"
+            );
+        }
+    }
+
+    #[test]
+    fn queries_are_renamed_once() {
+        let query = |scaler: &Autoscaler, text: &str| {
+            let mut source = source(scaler);
+            source["spec"]["triggers"][0]["metadata"]["query"] = json!(text);
+            let made = primary(scaler, &source, None, &canary()).unwrap().unwrap();
+            made["spec"]["triggers"][0]["metadata"]["query"].clone()
+        };
+        let table = [
+            ("podinfo", "podinfo-primary"),
+            ("podinfo-canary", "podinfo-primary"),
+            ("podinfo-primary", "podinfo-primary"),
+            (
+                "a{x=\"podinfo\",y=\"podinfo-canary\"}",
+                "a{x=\"podinfo-primary\",y=\"podinfo-primary\"}",
+            ),
+            ("up", "up"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(query(&keda(), text), expected);
+        }
+        let mut given = keda();
+        given.primary_queries = [("rps".to_owned(), "sum(x)".to_owned())].into();
+        assert_eq!(query(&given, "podinfo"), "sum(x)");
+        given.primary_queries = [("other".to_owned(), "sum(x)".to_owned())].into();
+        assert_eq!(
+            query(&given, "podinfo"),
+            "podinfo",
+            "with queries given, none is guessed"
+        );
+    }
+
+    #[test]
+    fn a_scaled_object_is_paused_and_resumed_and_an_hpa_idles() {
+        let paused = source(&keda());
+        let mut running = paused.clone();
+        running["metadata"].as_object_mut().unwrap().remove("annotations");
+        let table = [
+            (&paused, true, None),
+            (&paused, false, Some(Value::Null)),
+            (&running, true, Some(json!("0"))),
+            (&running, false, None),
+        ];
+        for (source, pausing, expected) in table {
+            let patch = pause(&keda(), source, pausing);
+            assert_eq!(
+                patch.map(|patch| patch["metadata"]["annotations"][PAUSED].clone()),
+                expected
+            );
+        }
+        assert_eq!(pause(&hpa(), &source(&hpa()), true), None);
+    }
+
+    #[test]
+    fn the_minimum_counts_from_two() {
+        for (scaler, field) in [(hpa(), "minReplicas"), (keda(), "minReplicaCount")] {
+            for (written, expected) in [
+                (json!(2), Some(2)),
+                (json!(1), None),
+                (json!(0), None),
+                (Value::Null, None),
+            ] {
+                let mut source = source(&scaler);
+                source["spec"][field] = written;
+                assert_eq!(minimum(&scaler, &source), expected);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn renaming_a_query_is_idempotent(text in "(podinfo|-canary|-primary|[{}=, x]){0,8}") {
+            let rename = |text: &str| {
+                let mut spec = json!({"triggers": [{"metadata": {"query": text}}]});
+                triggers(&mut spec, &keda(), "podinfo");
+                spec["triggers"][0]["metadata"]["query"].as_str().unwrap().to_owned()
+            };
+            let once = rename(&text);
+            prop_assert_eq!(once.matches("podinfo").count(), text.matches("podinfo").count());
+            prop_assert_eq!(once.matches("podinfo-primary").count(), once.matches("podinfo").count());
+            if !once.contains("-primary-canary") {
+                prop_assert_eq!(rename(&once), once);
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::canary::{Canary, Metadata, PortRef};
 
-use super::{SelectorLabel, controller_owner, is_owned_by, owner_reference};
+use super::{SelectorLabel, controller_owner, is_owned_by, owner_reference, same};
 
 /// Tells Flux not to undo what the controller writes; Flagger sets both on every Service it writes.
 const FLUX_HANDS_OFF: [(&str, &str); 2] = [
@@ -34,38 +34,65 @@ pub fn name(canary: &Canary, role: Role) -> String {
 
 /// Why a live Service is not touched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "Service {service} is controlled by {kind} {owner}; expected no controller, or this Canary; set spec.service.name to another name or remove that owner"
-)]
-pub struct OwnedByOther {
-    /// The Service.
-    pub service: String,
-    /// Kind of its controller.
-    pub kind: String,
-    /// Name of its controller.
-    pub owner: String,
+pub enum Untouchable {
+    /// Another controller owns it.
+    #[error(
+        "Service {service} is controlled by {kind} {owner}; expected no controller, or this Canary; set spec.service.name to another name or remove that owner"
+    )]
+    Owned {
+        /// The Service.
+        service: String,
+        /// Kind of its controller.
+        kind: String,
+        /// Name of its controller.
+        owner: String,
+    },
+    /// A DNS alias has no selector to turn.
+    #[error(
+        "Service {service} is of type ExternalName; expected a Service that selects pods; set spec.service.name to another name or delete the Service"
+    )]
+    Alias {
+        /// The Service.
+        service: String,
+    },
+}
+
+impl Untouchable {
+    /// CamelCase reason of the condition it leads to.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Untouchable::Owned { .. } => "ServiceOwned",
+            Untouchable::Alias { .. } => "ServiceIsAlias",
+        }
+    }
 }
 
 /// The Service as it should be, given how it is; `None` when nothing has to be written.
 ///
 /// A Service of nobody is adopted: its selector and the ports of the Canary are set, everything else stays. Ports
-/// of the Canary's Service replace a port of the same name or number; others stay.
+/// of the Canary replace a port of the same name or number; others stay. On a Service of ours ports and metadata
+/// are the Canary's alone, but for `unmanagedMetadata`.
 pub fn reconcile(
     canary: &Canary,
     role: Role,
     label: &SelectorLabel,
     target: &Value,
     live: Option<&Value>,
-) -> Result<Option<Value>, OwnedByOther> {
+) -> Result<Option<Value>, Untouchable> {
     let Some(live) = live else {
         return Ok(Some(render(canary, role, label, target)));
     };
     let owned = is_owned_by(live, canary);
     if !owned && let Some((kind, owner, _)) = controller_owner(live) {
-        return Err(OwnedByOther {
+        return Err(Untouchable::Owned {
             service: name(canary, role),
             kind: kind.to_owned(),
             owner: owner.to_owned(),
+        });
+    }
+    if live.pointer("/spec/type").and_then(Value::as_str) == Some("ExternalName") {
+        return Err(Untouchable::Alias {
+            service: name(canary, role),
         });
     }
     let mut wanted = live.clone();
@@ -127,9 +154,22 @@ pub fn render(canary: &Canary, role: Role, label: &SelectorLabel, target: &Value
     })
 }
 
+/// What the apex selects once the Canary is gone: on a Service of nobody what `kubectl apply` wrote last, else the
+/// target's pods.
+pub fn restored(canary: &Canary, live: &Value, label: &SelectorLabel) -> Value {
+    let applied = live
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get("kubectl.kubernetes.io/last-applied-configuration"))
+        .and_then(Value::as_str)
+        .filter(|_| !is_owned_by(live, canary))
+        .and_then(|text| serde_json::from_str::<Value>(text).ok())
+        .and_then(|manifest| manifest.pointer("/spec/selector").cloned())
+        .filter(|selector| selector.as_object().is_some_and(|map| !map.is_empty()));
+    applied.unwrap_or_else(|| selector(Role::Canary, label))
+}
+
 fn differs(wanted: &Value, live: &Value, pointer: &str) -> bool {
-    let empty = Value::Object(Map::new());
-    wanted.pointer(pointer).unwrap_or(&empty) != live.pointer(pointer).unwrap_or(&empty)
+    !same(wanted.pointer(pointer), live.pointer(pointer))
 }
 
 fn selector(role: Role, label: &SelectorLabel) -> Value {
@@ -257,34 +297,70 @@ fn merged_ports(ours: &[Value], live: &Value, owned: bool) -> Vec<Value> {
         .pointer("/spec/ports")
         .and_then(Value::as_array)
         .unwrap_or(&none);
-    let same = |a: &Value, b: &Value| {
-        a.get("name") == b.get("name") || (a.get("port") == b.get("port") && protocol(a) == protocol(b))
-    };
-    let mut merged: Vec<Value> = Vec::new();
-    for port in ours {
-        let mut port = port.clone();
-        if let Some(old) = live_ports.iter().find(|old| same(old, &port)) {
-            for kept in ["nodePort", "appProtocol"] {
-                if port.get(kept).is_none()
-                    && let Some(value) = old.get(kept)
-                {
-                    port[kept] = value.clone();
+    // A live port is succeeded by one port at most: first by name, then by number.
+    let mut heirs: Vec<Option<usize>> = vec![None; live_ports.len()];
+    for by_name in [true, false] {
+        for (index, port) in ours.iter().enumerate() {
+            if heirs.contains(&Some(index)) {
+                continue;
+            }
+            let matches = |old: &Value| {
+                if by_name {
+                    old.get("name") == port.get("name")
+                } else {
+                    old.get("port") == port.get("port") && protocol(old) == protocol(port)
                 }
+            };
+            let at = (0..live_ports.len()).find(|at| heirs[*at].is_none() && matches(&live_ports[*at]));
+            if let Some(at) = at {
+                heirs[at] = Some(index);
             }
         }
-        merged.push(port);
+    }
+    let mut merged: Vec<Value> = ours.to_vec();
+    for (old, heir) in live_ports.iter().zip(&heirs) {
+        let Some(port) = heir.and_then(|index| merged.get_mut(index)) else {
+            continue;
+        };
+        // A node port is open for one protocol.
+        let node_port = old
+            .get("nodePort")
+            .filter(|_| protocol(old) == protocol(port))
+            .cloned();
+        for (kept, value) in [
+            ("nodePort", node_port),
+            ("appProtocol", old.get("appProtocol").cloned()),
+        ] {
+            if port.get(kept).is_none()
+                && let Some(value) = value
+            {
+                port[kept] = value;
+            }
+        }
     }
     if !owned {
-        let others = live_ports
-            .iter()
-            .filter(|old| !ours.iter().any(|port| same(old, port)));
-        merged.extend(others.cloned());
+        for (old, heir) in live_ports.iter().zip(&heirs) {
+            let taken = |port: &Value| {
+                old.get("port") == port.get("port") && protocol(old) == protocol(port)
+                    || old.get("name") == port.get("name")
+            };
+            if heir.is_some() || merged.iter().any(taken) {
+                continue;
+            }
+            let mut other = old.clone();
+            // With more than one port each must have a name.
+            if other.get("name").is_none() {
+                let number = other.get("port").and_then(Value::as_i64).unwrap_or_default();
+                other["name"] = json!(format!("{}-{number}", protocol(old).to_lowercase()));
+            }
+            merged.push(other);
+        }
     }
     // The order of ports means nothing: keep the live order when the sets are equal, so that nothing is written.
     let equal = merged.len() == live_ports.len()
         && merged
             .iter()
-            .all(|port| live_ports.iter().any(|old| canonical(old) == canonical(port)));
+            .all(|port| live_ports.iter().any(|old| same(Some(old), Some(port))));
     if equal { live_ports.clone() } else { merged }
 }
 
@@ -292,8 +368,391 @@ fn protocol(port: &Value) -> &str {
     port.get("protocol").and_then(Value::as_str).unwrap_or("TCP")
 }
 
-fn canonical(value: &Value) -> String {
-    let mut text = String::new();
-    crate::model::revision::canonical(value, &mut text);
-    text
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::workload::Options;
+    use crate::workload::fixture::{canary, deployment};
+    use crate::workload::selector_label;
+
+    const ROLES: [Role; 3] = [Role::Apex, Role::Primary, Role::Canary];
+
+    fn label() -> SelectorLabel {
+        selector_label(&deployment(), &Options::default()).unwrap()
+    }
+
+    fn target(containers: Value) -> Value {
+        let mut target = deployment();
+        target["spec"]["template"]["spec"]["containers"] = containers;
+        target
+    }
+
+    /// `name port/protocol->targetPort` of every port.
+    fn shown(service: &Value) -> Vec<String> {
+        let ports = service["spec"]["ports"].as_array().unwrap();
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        ports
+            .iter()
+            .map(|port| {
+                let node = port
+                    .get("nodePort")
+                    .map_or(String::new(), |node| format!(" @{node}"));
+                let name = port.get("name").map_or("-".to_owned(), text);
+                let (number, target) = (&port["port"], text(&port["targetPort"]));
+                format!("{name} {number}/{}->{target}{node}", protocol(port))
+            })
+            .collect()
+    }
+
+    /// What an API server adds to a Service it is given.
+    fn stored(mut service: Value) -> Value {
+        let spec = &mut service["spec"];
+        if spec.get("clusterIP").is_none() {
+            spec["clusterIP"] = json!("10.96.0.7");
+            spec["clusterIPs"] = json!(["10.96.0.7"]);
+        }
+        for (key, value) in [
+            ("internalTrafficPolicy", json!("Cluster")),
+            ("ipFamilies", json!(["IPv4"])),
+            ("ipFamilyPolicy", json!("SingleStack")),
+            ("sessionAffinity", json!("None")),
+        ] {
+            spec[key] = value;
+        }
+        service["metadata"]["uid"] = json!("uid-5");
+        service["metadata"]["resourceVersion"] = json!("17");
+        service["status"] = json!({"loadBalancer": {}});
+        service
+    }
+
+    #[test]
+    fn three_services_are_made_as_flagger_makes_them() {
+        let mut canary = canary();
+        canary
+            .service
+            .apex
+            .labels
+            .insert("tier".to_owned(), "web".to_owned());
+        canary
+            .service
+            .apex
+            .annotations
+            .insert("a".to_owned(), "b".to_owned());
+        let table = [
+            (Role::Apex, "podinfo", "podinfo-primary"),
+            (Role::Primary, "podinfo-primary", "podinfo-primary"),
+            (Role::Canary, "podinfo-canary", "podinfo"),
+        ];
+        for (role, name, selects) in table {
+            let service = render(&canary, role, &label(), &deployment());
+            assert_eq!(service["metadata"]["name"], name);
+            assert_eq!(service["metadata"]["labels"]["app"], name);
+            assert_eq!(service["spec"]["selector"], json!({"app": selects}));
+            assert_eq!(service["spec"]["type"], "ClusterIP");
+            let own = usize::from(role == Role::Apex);
+            assert_eq!(service["metadata"]["labels"].as_object().unwrap().len(), 1 + own);
+            assert_eq!(
+                service["metadata"]["annotations"].as_object().unwrap().len(),
+                2 + own
+            );
+        }
+    }
+
+    #[test]
+    fn headless_and_distribution_are_set_at_creation() {
+        let mut canary = canary();
+        canary.service.headless = true;
+        canary.service.traffic_distribution = Some("PreferClose".to_owned());
+        canary.service.app_protocol = Some("grpc".to_owned());
+        let service = render(&canary, Role::Primary, &label(), &deployment());
+        assert_eq!(service["spec"]["clusterIP"], "None");
+        assert_eq!(service["spec"]["trafficDistribution"], "PreferClose");
+        assert_eq!(service["spec"]["ports"][0]["appProtocol"], "grpc");
+    }
+
+    #[test]
+    fn ports_are_discovered() {
+        let containers = json!([
+            {"name": "istio-proxy", "ports": [{"containerPort": 15090}]},
+            {"name": "podinfo", "ports": [
+                {"name": "http", "containerPort": 9898},
+                {"name": "http-metrics", "containerPort": 8080},
+                {"containerPort": 8888},
+                {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+            ]},
+            {"name": "side", "ports": [
+                {"name": "http-metrics", "containerPort": 8081},
+                {"name": "again", "containerPort": 8080},
+            ]},
+        ]);
+        let target = target(containers);
+        let table: [(Option<PortRef>, &[&str]); 3] = [
+            (
+                Some(PortRef::Number(9898)),
+                &[
+                    "http 80/TCP->9898",
+                    "http-metrics 8080/TCP->8080",
+                    "tcp-podinfo-2 8888/TCP->8888",
+                    "dns 53/UDP->53",
+                    "dns-tcp 53/TCP->53",
+                ],
+            ),
+            (
+                Some(PortRef::Name("dns".to_owned())),
+                &[
+                    "http 80/TCP->dns",
+                    "http-metrics 8080/TCP->8080",
+                    "tcp-podinfo-2 8888/TCP->8888",
+                    "dns-tcp 53/TCP->53",
+                ],
+            ),
+            (
+                None,
+                &[
+                    "http 80/TCP->80",
+                    "http-metrics 8080/TCP->8080",
+                    "tcp-podinfo-2 8888/TCP->8888",
+                    "dns 53/UDP->53",
+                    "dns-tcp 53/TCP->53",
+                ],
+            ),
+        ];
+        let mut canary = canary();
+        canary.service.port_discovery = true;
+        for (target_port, expected) in table {
+            canary.service.target_port = target_port;
+            assert_eq!(shown(&render(&canary, Role::Apex, &label(), &target)), expected);
+        }
+        canary.service.port_discovery = false;
+        assert_eq!(shown(&render(&canary, Role::Apex, &label(), &target)).len(), 1);
+    }
+
+    #[test]
+    fn a_service_of_nobody_is_adopted_with_its_other_ports() {
+        let mut canary = canary();
+        canary.service.target_port = Some(PortRef::Number(9898));
+        let live = |ports: Value| {
+            let mut live = stored(json!({
+                "metadata": {"name": "podinfo", "labels": {"mine": "x"}},
+                "spec": {"type": "NodePort", "selector": {"app": "podinfo", "v": "1"}, "ports": ports},
+            }));
+            live["spec"]["externalTrafficPolicy"] = json!("Local");
+            live
+        };
+        let table: [(Value, &[&str]); 6] = [
+            // The same name with another number is replaced; so is the same number with another name.
+            (
+                json!([{"name": "http", "port": 8080, "targetPort": 8080, "nodePort": 30001}, {"name": "grpc", "port": 90, "targetPort": 9090, "nodePort": 30002}]),
+                &["http 80/TCP->9898 @30001", "grpc 90/TCP->9090 @30002"],
+            ),
+            (
+                json!([{"name": "web", "port": 80, "targetPort": "web", "nodePort": 30001}]),
+                &["http 80/TCP->9898 @30001"],
+            ),
+            // The only port may have no name; beside another it must have one.
+            (json!([{"port": 80, "targetPort": 1}]), &["http 80/TCP->9898"]),
+            (
+                json!([{"port": 8443, "targetPort": 8443, "protocol": "TCP"}]),
+                &["http 80/TCP->9898", "tcp-8443 8443/TCP->8443"],
+            ),
+            // One of ours by name, another of the same number: never twice the same node port or number.
+            (
+                json!([{"name": "http", "port": 8080, "targetPort": 1, "nodePort": 30001}, {"name": "web", "port": 80, "targetPort": 2, "nodePort": 30002}]),
+                &["http 80/TCP->9898 @30001"],
+            ),
+            (
+                json!([{"name": "dns", "port": 80, "protocol": "UDP", "targetPort": 53, "nodePort": 30001}]),
+                &["http 80/TCP->9898", "dns 80/UDP->53 @30001"],
+            ),
+        ];
+        for (ports, expected) in table {
+            let live = live(ports);
+            let wanted = reconcile(&canary, Role::Apex, &label(), &deployment(), Some(&live))
+                .unwrap()
+                .unwrap();
+            assert_eq!(shown(&wanted), expected, "{live}");
+            assert_eq!(
+                wanted["spec"]["selector"],
+                json!({"app": "podinfo-primary"}),
+                "as a whole"
+            );
+            assert_eq!(
+                wanted["metadata"]["labels"],
+                json!({"mine": "x"}),
+                "not ours to manage"
+            );
+            assert_eq!(wanted["spec"]["externalTrafficPolicy"], "Local");
+            for (key, value) in FLUX_HANDS_OFF {
+                assert_eq!(wanted["metadata"]["annotations"][key], value);
+            }
+            assert_eq!(
+                reconcile(&canary, Role::Apex, &label(), &deployment(), Some(&wanted)),
+                Ok(None)
+            );
+        }
+    }
+
+    #[test]
+    fn the_service_of_another_controller_and_an_alias_are_refused() {
+        let mut live = stored(render(&canary(), Role::Apex, &label(), &deployment()));
+        let owner = &mut live["metadata"]["ownerReferences"][0];
+        owner["uid"] = json!("uid-other");
+        owner["name"] = json!("backend");
+        let refused =
+            |live: &Value| reconcile(&canary(), Role::Apex, &label(), &deployment(), Some(live)).unwrap_err();
+        assert_eq!(refused(&live).reason(), "ServiceOwned");
+        let text = refused(&live).to_string();
+        assert!(
+            text.contains("Canary backend") && text.contains("spec.service.name"),
+            "{text}"
+        );
+        live["metadata"]["ownerReferences"][0]["controller"] = json!(false);
+        assert!(reconcile(&canary(), Role::Apex, &label(), &deployment(), Some(&live)).is_ok());
+        let alias =
+            json!({"metadata": {"name": "podinfo"}, "spec": {"type": "ExternalName", "externalName": "a.b"}});
+        assert_eq!(refused(&alias).reason(), "ServiceIsAlias");
+    }
+
+    #[test]
+    fn the_apex_goes_back_to_what_its_owner_applied() {
+        let adopted = |applied: &str| {
+            json!({
+                "metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": applied}},
+                "spec": {"selector": {"app": "podinfo-primary"}},
+            })
+        };
+        let mut ours = adopted(r#"{"spec": {"selector": {"x": "y"}}}"#);
+        ours["metadata"]["ownerReferences"] = json!([owner_reference(&canary())]);
+        let table = [
+            (
+                adopted(r#"{"spec": {"selector": {"app": "podinfo", "tier": "web"}}}"#),
+                json!({"app": "podinfo", "tier": "web"}),
+            ),
+            (
+                adopted(r#"{"spec": {"selector": {}}}"#),
+                json!({"app": "podinfo"}),
+            ),
+            (adopted("not JSON"), json!({"app": "podinfo"})),
+            (json!({"metadata": {}}), json!({"app": "podinfo"})),
+            (ours, json!({"app": "podinfo"})),
+        ];
+        for (live, expected) in table {
+            assert_eq!(restored(&canary(), &live, &label()), expected, "{live}");
+        }
+    }
+
+    #[test]
+    fn metadata_of_our_own_service_is_ours_but_for_unmanaged_keys() {
+        let mut canary = canary();
+        canary.service.unmanaged.labels = vec!["keep".to_owned(), "absent".to_owned()];
+        canary.service.unmanaged.annotations = vec!["note".to_owned()];
+        let mut live = stored(render(&canary, Role::Apex, &label(), &deployment()));
+        for key in ["keep", "drop"] {
+            live["metadata"]["labels"][key] = json!("x");
+        }
+        for key in ["note", "other"] {
+            live["metadata"]["annotations"][key] = json!("x");
+        }
+        live["spec"]["ports"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"name": "extra", "port": 1}));
+        let wanted = reconcile(&canary, Role::Apex, &label(), &deployment(), Some(&live))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            wanted["metadata"]["labels"],
+            json!({"app": "podinfo", "keep": "x"})
+        );
+        let annotations = wanted["metadata"]["annotations"].as_object().unwrap();
+        assert!(annotations.len() == 3 && annotations.contains_key("note"));
+        assert_eq!(
+            shown(&wanted),
+            ["http 80/TCP->80"],
+            "a port that is not the Canary's goes"
+        );
+    }
+
+    fn containers() -> impl Strategy<Value = Value> {
+        let port = (
+            1..5_i64,
+            proptest::option::of("[ab]{1,2}"),
+            prop_oneof![Just(None), Just(Some("TCP")), Just(Some("UDP"))],
+        )
+            .prop_map(|(number, name, protocol)| {
+                json!({"containerPort": number, "name": name, "protocol": protocol})
+            });
+        let ports = proptest::collection::vec(port, 0..5);
+        proptest::collection::vec(ports, 0..3).prop_map(|containers| {
+            let container =
+                |(index, ports): (usize, Vec<Value>)| json!({"name": format!("c{index}"), "ports": ports});
+            Value::Array(containers.into_iter().enumerate().map(container).collect())
+        })
+    }
+
+    fn live_ports() -> impl Strategy<Value = Vec<Value>> {
+        let port = (1..5_i64, "[ab]{1,2}|http", prop_oneof![Just("TCP"), Just("UDP")]);
+        proptest::collection::vec(port, 1..4).prop_map(|ports| {
+            // A list an API server takes: names and numbers once each.
+            let mut taken: Vec<Value> = Vec::new();
+            for (index, (number, name, protocol)) in ports.into_iter().enumerate() {
+                let fresh = taken.iter().all(|one| {
+                    one["name"] != json!(name)
+                        && (one["port"] != json!(number) || one["protocol"] != json!(protocol))
+                });
+                if fresh {
+                    taken.push(json!({
+                        "name": name, "port": number, "protocol": protocol,
+                        "targetPort": number, "nodePort": 30_000 + index,
+                    }));
+                }
+            }
+            taken
+        })
+    }
+
+    proptest! {
+        /// Whatever is there, an API server takes the result, and writing it once is enough.
+        #[test]
+        fn ports_are_valid_and_settle(
+            containers in containers(),
+            ports in live_ports(),
+            number in 1..5_u16,
+            target_port in prop_oneof![
+                Just(None), (1..5_u16).prop_map(|n| Some(PortRef::Number(n))), Just(Some(PortRef::Name("a".to_owned()))),
+            ],
+            owned: bool,
+        ) {
+            let mut canary = canary();
+            canary.service.port = number;
+            canary.service.target_port = target_port;
+            canary.service.port_discovery = true;
+            let target = target(containers);
+            let mut adopted = stored(json!({"metadata": {"name": "podinfo"}, "spec": {"type": "NodePort", "ports": ports}}));
+            if owned {
+                adopted["metadata"]["ownerReferences"] = json!([owner_reference(&canary)]);
+            }
+            for role in ROLES {
+                for live in [None, Some(&adopted)] {
+                    let wanted = reconcile(&canary, role, &label(), &target, live).unwrap().unwrap();
+                    let listed = wanted["spec"]["ports"].as_array().unwrap();
+                    for (index, one) in listed.iter().enumerate() {
+                        for other in &listed[..index] {
+                            prop_assert_ne!(&one["name"], &other["name"]);
+                            prop_assert!(one["port"] != other["port"] || protocol(one) != protocol(other));
+                            prop_assert!(
+                                one.get("nodePort").is_none_or(|node| Some(node) != other.get("nodePort")),
+                                "{:?}", listed
+                            );
+                        }
+                    }
+                    prop_assert_eq!(&listed[0]["port"], &json!(number), "the Canary's own port is there");
+                    prop_assert_eq!(reconcile(&canary, role, &label(), &target, Some(&stored(wanted))), Ok(None));
+                }
+            }
+        }
+    }
 }

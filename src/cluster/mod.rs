@@ -9,200 +9,18 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::core::GroupVersionKind;
-use kube::{Api, Client};
+use kube::Client;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::Value;
+
+mod error;
+mod kind;
+
+pub use error::ClusterError;
+pub use kind::Kind;
 
 /// The field manager of everything the controller writes.
 pub const FIELD_MANAGER: &str = "verdigris";
-
-/// A resource type we read or write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Kind {
-    /// API group, `""` for core.
-    pub group: &'static str,
-    /// Version.
-    pub version: &'static str,
-    /// Kind.
-    pub kind: &'static str,
-    /// Plural resource name.
-    pub plural: &'static str,
-}
-
-impl Kind {
-    /// `flagger.app/v1beta1` Canary.
-    pub const CANARY: Kind = Kind {
-        group: "flagger.app",
-        version: "v1beta1",
-        kind: "Canary",
-        plural: "canaries",
-    };
-    /// `flagger.app/v1beta1` MetricTemplate.
-    pub const METRIC_TEMPLATE: Kind = Kind {
-        group: "flagger.app",
-        version: "v1beta1",
-        kind: "MetricTemplate",
-        plural: "metrictemplates",
-    };
-    /// `flagger.app/v1beta1` AlertProvider.
-    pub const ALERT_PROVIDER: Kind = Kind {
-        group: "flagger.app",
-        version: "v1beta1",
-        kind: "AlertProvider",
-        plural: "alertproviders",
-    };
-    /// `apps/v1` Deployment.
-    pub const DEPLOYMENT: Kind = Kind {
-        group: "apps",
-        version: "v1",
-        kind: "Deployment",
-        plural: "deployments",
-    };
-    /// `apps/v1` DaemonSet.
-    pub const DAEMON_SET: Kind = Kind {
-        group: "apps",
-        version: "v1",
-        kind: "DaemonSet",
-        plural: "daemonsets",
-    };
-    /// `apps/v1` ControllerRevision.
-    pub const CONTROLLER_REVISION: Kind = Kind {
-        group: "apps",
-        version: "v1",
-        kind: "ControllerRevision",
-        plural: "controllerrevisions",
-    };
-    /// Core Service.
-    pub const SERVICE: Kind = Kind {
-        group: "",
-        version: "v1",
-        kind: "Service",
-        plural: "services",
-    };
-    /// Core Event.
-    pub const EVENT: Kind = Kind {
-        group: "",
-        version: "v1",
-        kind: "Event",
-        plural: "events",
-    };
-    /// Core Secret.
-    pub const SECRET: Kind = Kind {
-        group: "",
-        version: "v1",
-        kind: "Secret",
-        plural: "secrets",
-    };
-    /// Core ConfigMap.
-    pub const CONFIG_MAP: Kind = Kind {
-        group: "",
-        version: "v1",
-        kind: "ConfigMap",
-        plural: "configmaps",
-    };
-    /// `autoscaling/v2` HorizontalPodAutoscaler.
-    pub const HPA: Kind = Kind {
-        group: "autoscaling",
-        version: "v2",
-        kind: "HorizontalPodAutoscaler",
-        plural: "horizontalpodautoscalers",
-    };
-
-    /// `keda.sh/v1alpha1` ScaledObject.
-    pub const SCALED_OBJECT: Kind = Kind {
-        group: "keda.sh",
-        version: "v1alpha1",
-        kind: "ScaledObject",
-        plural: "scaledobjects",
-    };
-
-    /// kube's description of the type.
-    pub fn resource(self) -> ApiResource {
-        ApiResource::from_gvk_with_plural(
-            &GroupVersionKind::gvk(self.group, self.version, self.kind),
-            self.plural,
-        )
-    }
-
-    /// The API of one namespace.
-    pub fn api(self, client: &Client, namespace: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(client.clone(), namespace, &self.resource())
-    }
-
-    /// The API of one namespace, or of all with `None`.
-    pub fn api_in(self, client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
-        match namespace {
-            Some(namespace) => self.api(client, namespace),
-            None => Api::all_with(client.clone(), &self.resource()),
-        }
-    }
-}
-
-/// A failed call to the API server.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// Somebody else wrote first (409); reading again helps.
-    #[error("{what}: changed meanwhile")]
-    Conflict {
-        /// The object.
-        what: String,
-    },
-    /// The API server refused.
-    #[error("{what}: {message}")]
-    Refused {
-        /// The object.
-        what: String,
-        /// HTTP status code.
-        code: u16,
-        /// The server's words.
-        message: String,
-    },
-    /// The API server could not be asked.
-    #[error("{what}: {source}")]
-    Unreachable {
-        /// The object.
-        what: String,
-        /// Why.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// An object is not what its type says.
-    #[error("{what}: {source}")]
-    Malformed {
-        /// The object.
-        what: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
-impl ClusterError {
-    /// Sorts a kube error.
-    pub fn of(what: impl Into<String>, error: kube::Error) -> Self {
-        let what = what.into();
-        match error {
-            kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => {
-                ClusterError::Conflict { what }
-            }
-            kube::Error::Api(status) => ClusterError::Refused {
-                what,
-                code: status.code,
-                message: status.message.clone(),
-            },
-            other => ClusterError::Unreachable {
-                what,
-                source: Box::new(other),
-            },
-        }
-    }
-
-    /// True for 409.
-    pub fn is_conflict(&self) -> bool {
-        matches!(self, ClusterError::Conflict { .. })
-    }
-}
 
 /// Writes and reads of one client, remembering what it wrote until the watches have caught up.
 ///
@@ -216,6 +34,19 @@ pub struct Cluster {
 
 /// How long an object of ours that no cache shows is believed to exist.
 const UNSEEN: Duration = Duration::from_secs(3);
+
+/// Kinds that caches are kept of; only their writes are remembered.
+const CACHED: [Kind; 6] = [
+    Kind::CANARY,
+    Kind::DEPLOYMENT,
+    Kind::DAEMON_SET,
+    Kind::SERVICE,
+    Kind::HPA,
+    Kind::SCALED_OBJECT,
+];
+
+/// Remembered writes beyond which the old ones go; by then every cache has caught up.
+const REMEMBERED: usize = 512;
 
 type Key = (&'static str, String, String);
 
@@ -255,19 +86,31 @@ impl Cluster {
             .remove(&key);
     }
 
+    /// A watch saw the object go: what we wrote before that is no more.
+    pub fn gone(&self, kind: Kind, object: &Value) {
+        let (namespace, name) = identity(object);
+        let key = (kind.plural, namespace, name);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written
+            .get(&key)
+            .is_some_and(|(_, ours)| version(ours) <= version(object))
+        {
+            written.remove(&key);
+        }
+    }
+
     fn remember(&self, kind: Kind, object: &Value) {
-        let part = |field: &str| {
-            object
-                .pointer(&format!("/metadata/{field}"))
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let key = (kind.plural, part("namespace"), part("name"));
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, (Instant::now(), object.clone()));
+        if !CACHED.contains(&kind) {
+            return;
+        }
+        let (namespace, name) = identity(object);
+        let mut object = object.clone();
+        trim(&mut object);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.len() >= REMEMBERED {
+            written.retain(|_, (at, _)| at.elapsed() < UNSEEN);
+        }
+        written.insert((kind.plural, namespace, name), (Instant::now(), object));
     }
 
     /// GET; `None` when it does not exist.
@@ -320,18 +163,6 @@ impl Cluster {
         let made = to_value(&what, &made.map_err(|error| ClusterError::of(&what, error))?)?;
         self.remember(kind, &made);
         Ok(made)
-    }
-
-    /// PUT with the object's resourceVersion.
-    pub async fn replace(&self, kind: Kind, object: &Value) -> Result<Value, ClusterError> {
-        let (namespace, name) = identity(object);
-        let what = label(kind, &namespace, &name);
-        let data: DynamicObject = from_value(&what, object)?;
-        let made = kind
-            .api(&self.client, &namespace)
-            .replace(&name, &parameters(), &data)
-            .await;
-        self.settle(kind, &namespace, &name, &what, made)
     }
 
     /// JSON merge patch.
@@ -397,6 +228,20 @@ impl Cluster {
     }
 }
 
+/// Takes away what no decision reads: `managedFields`, and the manifest `kubectl apply` noted.
+pub fn trim(object: &mut Value) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    metadata.remove("managedFields");
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+/// Where `kubectl apply` keeps the manifest it applied.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// An object as JSON.
 pub fn to_value(what: &str, object: &DynamicObject) -> Result<Value, ClusterError> {
     serde_json::to_value(object).map_err(|source| ClusterError::Malformed {
@@ -435,7 +280,7 @@ fn label(kind: Kind, namespace: &str, name: &str) -> String {
 }
 
 /// The resourceVersion as a number (comparable since KEP-5504; etcd revisions always were).
-fn version(object: &Value) -> u64 {
+pub fn version(object: &Value) -> u64 {
     object
         .pointer("/metadata/resourceVersion")
         .and_then(Value::as_str)

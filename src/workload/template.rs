@@ -1,125 +1,58 @@
-//! `<target>-primary` for a Deployment (flagger-behaviour §3.1).
+//! The pod template of a primary (flagger-behaviour §3.1, §3.2).
 
 use serde_json::{Map, Value, json};
 
-use crate::model::canary::Canary;
-use crate::model::revision::Revision;
+use crate::model::canary::TargetKind;
+use crate::model::revision::{self, Revision};
 
-use super::{FLAGGER_ID, Options, REVISION_ANNOTATION, SelectorLabel, filtered, owner_reference};
+use super::{FLAGGER_ID, Options, Rendering, config, target};
 
-/// Fields of a Deployment's spec that a promotion copies beside the template.
-const COPIED: [&str; 4] = [
-    "progressDeadlineSeconds",
-    "minReadySeconds",
-    "revisionHistoryLimit",
-    "strategy",
-];
-
-/// Renders the primary from a recorded target.
-///
-/// `source` holds the target's `metadata.labels`, `metadata.annotations` and `spec` as they were judged;
-/// `live` is the primary as it is, if it is. Replicas follow the source only without an autoscaler.
-pub fn primary(
-    source: &Value,
-    live: Option<&Value>,
-    revision: &Revision,
-    label: &SelectorLabel,
-    canary: &Canary,
-    options: &Options,
-) -> Value {
-    let name = format!("{}-primary", canary.target.name);
-    let mut object = live.cloned().unwrap_or_else(|| {
-        json!({
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {
-                "name": name,
-                "namespace": canary.id.namespace,
-                "ownerReferences": [owner_reference(canary)],
-            },
-            "spec": { "selector": { "matchLabels": { label.key.as_str(): label.primary() } } },
-        })
-    });
-    if let Some(map) = object.as_object_mut() {
-        map.remove("status");
-    }
-    let mut labels = filtered(source.pointer("/metadata/labels"), options);
-    labels.insert(label.key.clone(), Value::String(label.primary()));
-    let mut annotations = filtered(source.pointer("/metadata/annotations"), options);
-    annotations.insert(REVISION_ANNOTATION.to_owned(), Value::String(revision.identity()));
-    if let Some(kept) = live
-        .and_then(|live| live.pointer("/metadata/annotations"))
-        .and_then(Value::as_object)
-    {
-        // The Deployment controller keeps its rollout number here; dropping it would be undone at once.
-        for (key, value) in kept
-            .iter()
-            .filter(|(key, _)| key.starts_with("deployment.kubernetes.io/"))
-        {
-            annotations.insert(key.clone(), value.clone());
-        }
-    }
-    object["metadata"]["labels"] = Value::Object(labels);
-    object["metadata"]["annotations"] = Value::Object(annotations);
-
-    let spec = source.get("spec").cloned().unwrap_or_else(|| json!({}));
-    for field in COPIED {
-        match spec.get(field) {
-            Some(value) => object["spec"][field] = value.clone(),
-            None => {
-                if let Some(map) = object["spec"].as_object_mut() {
-                    map.remove(field);
-                }
-            }
-        }
-    }
-    let wanted = spec.get("replicas").and_then(Value::as_i64).unwrap_or(1);
-    if live.is_none() {
-        object["spec"]["replicas"] = json!(wanted.max(1));
-    } else if canary.autoscaler.is_none() && wanted > 0 {
-        object["spec"]["replicas"] = json!(wanted);
-    }
-    object["spec"]["template"] = template(&spec, revision, label, &canary.target.name, options);
-    object
-}
-
-/// The primary's pod template: the target's, with the selector label, the flagger-id and affinities rewritten.
-pub fn template(
-    spec: &Value,
-    revision: &Revision,
-    label: &SelectorLabel,
-    target: &str,
-    options: &Options,
-) -> Value {
+/// The primary's pod template: the target's, with the selector label, the flagger-id, affinities and references to
+/// tracked configs rewritten.
+pub fn render(spec: &Value, revision: &Revision, rendering: &Rendering<'_>) -> Value {
     let mut template = spec.get("template").cloned().unwrap_or_else(|| json!({}));
     if !template.is_object() {
         template = json!({});
     }
+    let target = &rendering.canary.target;
     let metadata = &mut template["metadata"];
     if !metadata.is_object() {
         *metadata = json!({});
     }
     let mut labels = without_flux(metadata.get("labels"));
-    labels.insert(label.key.clone(), Value::String(label.primary()));
+    labels.insert(
+        rendering.label.key.clone(),
+        Value::String(rendering.label.primary()),
+    );
     let mut annotations = without_flux(metadata.get("annotations"));
     annotations.insert(FLAGGER_ID.to_owned(), Value::String(flagger_id(revision)));
     metadata["labels"] = Value::Object(labels);
     metadata["annotations"] = Value::Object(annotations);
-    rewrite_affinity(&mut template, target, options);
+    match target.kind {
+        TargetKind::Deployment => rewrite_affinity(&mut template, &target.name, rendering.options),
+        TargetKind::DaemonSet => target::unpark(&mut template),
+        TargetKind::Service | TargetKind::Knative => {}
+    }
+    config::rewrite(&mut template, rendering.copies);
     template
 }
 
-/// True when the target's template, rendered as a primary, is what the primary runs (flagger-id aside).
+/// Compares the target's template with what the primary runs, our rewrites (and Flagger's) undone. `Some` when they
+/// are the same, with the copies of configs the primary reads, whose content is for the caller to compare.
 pub fn runs_the_same(
     target: &Value,
     primary: &Value,
-    label: &SelectorLabel,
-    canary: &Canary,
-    options: &Options,
-) -> bool {
+    rendering: &Rendering<'_>,
+) -> Option<Vec<config::Copied>> {
     let spec = target.get("spec").cloned().unwrap_or(Value::Null);
-    let mut rendered = template(&spec, &Revision::default(), label, &canary.target.name, options);
+    let none = config::Copies::new();
+    let rewrites = Rendering {
+        copies: &none,
+        ..*rendering
+    };
+    let mut rendered = render(&spec, &Revision::default(), &rewrites);
     let mut running = primary.pointer("/spec/template").cloned().unwrap_or(Value::Null);
+    let copied = config::undo(&mut running, &rendered, rendering.canary);
     for side in [&mut rendered, &mut running] {
         if let Some(annotations) = side
             .pointer_mut("/metadata/annotations")
@@ -133,7 +66,7 @@ pub fn runs_the_same(
             }
         }
     }
-    crate::model::revision::hash(&rendered) == crate::model::revision::hash(&running)
+    (revision::hash(&rendered) == revision::hash(&running)).then_some(copied)
 }
 
 /// A stable id in the shape of Flagger's uuid: the same revision never rolls the primary twice.
@@ -145,10 +78,8 @@ fn flagger_id(revision: &Revision) -> String {
             text.push_str(sum);
         }
     }
-    let hash = crate::model::revision::hash(&Value::String(text));
-    let hex = hash
-        .strip_prefix(crate::model::revision::VERSION)
-        .unwrap_or(&hash);
+    let hash = revision::hash(&Value::String(text));
+    let hex = hash.strip_prefix(revision::VERSION).unwrap_or(&hash);
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     format!(
         "{}-{}-{}-{}-{}",

@@ -1,0 +1,136 @@
+//! Copies of ConfigMaps and Secrets for the primary, brought up to date before the primary is.
+
+use serde_json::Value;
+
+use crate::cluster::ClusterError;
+use crate::model::canary::{Canary, TargetKind};
+use crate::model::revision::Revision;
+use crate::workload::config::{self, Copies, Reference, Standing, Write};
+
+use super::index::config_kind;
+use super::observe::Sight;
+use super::{Context, Error};
+
+/// The configs the pods of a workload read; `None` when they are not tracked.
+pub(super) fn references(canary: &Canary, template: Option<&Value>, cx: &Context) -> Option<Vec<Reference>> {
+    let tracked = match canary.target.kind {
+        TargetKind::Deployment | TargetKind::DaemonSet => cx.config.track_configs,
+        TargetKind::Service | TargetKind::Knative => false,
+    };
+    tracked.then(|| template.map_or_else(Vec::new, config::references))
+}
+
+/// What a Canary's mandatory config misses.
+pub(super) fn missing(canary: &Canary, reference: &Reference) -> String {
+    format!(
+        "spec.targetRef: {} {}.{} reads {} {}, which does not exist; expected it in the same namespace; create it, \
+         or mark the reference optional",
+        canary.target.kind.as_str(),
+        canary.target.name,
+        canary.id.namespace,
+        reference.kind.as_str(),
+        reference.name
+    )
+}
+
+/// Makes the copies that a primary rendered from `source` as `revision` reads, and tells their names.
+///
+/// A copy takes the content that was judged. Where that is gone (the original was edited since) the copy stays what
+/// it is: production runs it already.
+pub(super) async fn ensure_copies(
+    source: &Value,
+    revision: &Revision,
+    canary: &Canary,
+    seen: &Sight,
+    cx: &Context,
+) -> Result<Copies, Error> {
+    let mut copies = Copies::new();
+    let template = source.pointer("/spec/template");
+    for reference in references(canary, template, cx).unwrap_or_default() {
+        if let Some(copy) = ensure_copy(&reference, revision, canary, seen, cx).await? {
+            copies.insert((reference.kind, reference.name), copy);
+        }
+    }
+    Ok(copies)
+}
+
+/// One copy; `None` when the primary reads the original.
+async fn ensure_copy(
+    reference: &Reference,
+    revision: &Revision,
+    canary: &Canary,
+    seen: &Sight,
+    cx: &Context,
+) -> Result<Option<String>, Error> {
+    let (kind, namespace) = (config_kind(reference.kind), canary.id.namespace.as_str());
+    let original = cx.cluster.get(kind, namespace, &reference.name).await?;
+    if let Some(original) = &original
+        && !config::is_tracked(reference.kind, original)
+    {
+        return Ok(None);
+    }
+    let place = place(reference, canary, cx).await;
+    let Some(original) = original else {
+        return match place {
+            Ok((name, Some(_))) => Ok(Some(name)),
+            Ok((_, None)) | Err(Error::Blocked(_)) if reference.optional => Ok(None),
+            Ok((_, None)) => Err(Error::Blocked(missing(canary, reference))),
+            Err(error) => Err(error),
+        };
+    };
+    let (name, live) = place?;
+    let judged = revision
+        .configs
+        .as_ref()
+        .and_then(|configs| configs.get(&reference.key()));
+    if judged.is_none_or(|judged| *judged != config::checksum(&original)) {
+        if seen.observed.revision.as_ref() == Some(revision) {
+            // It changed since this pass began: what is to be promoted is not what was judged.
+            return Err(Error::Cluster(ClusterError::Conflict {
+                what: format!("{} {namespace}/{}", kind.kind, reference.name),
+            }));
+        }
+        if live.is_some() {
+            return Ok(Some(name));
+        }
+    }
+    let options = &cx.config.rendering;
+    match config::copy(reference.kind, &original, &name, live.as_ref(), canary, options) {
+        Write::Nothing => {}
+        Write::Create(copy) => drop(cx.cluster.create(kind, &copy).await?),
+        Write::Patch(patch) => drop(cx.cluster.merge(kind, namespace, &name, &patch).await?),
+        Write::Recreate(copy) => {
+            cx.cluster.delete(kind, namespace, &name).await?;
+            cx.cluster.create(kind, &copy).await?;
+        }
+    }
+    Ok(Some(name))
+}
+
+/// Where the copy of a config lives: under Flagger's name for it, or one of its own when another Canary's copy has
+/// that.
+async fn place(
+    reference: &Reference,
+    canary: &Canary,
+    cx: &Context,
+) -> Result<(String, Option<Value>), Error> {
+    let kind = config_kind(reference.kind);
+    let namespace = &canary.id.namespace;
+    let mut name = config::usual_name(&reference.name);
+    let mut live = cx.cluster.get(kind, namespace, &name).await?;
+    if config::standing(live.as_ref(), canary) == Standing::Shared {
+        name = config::own_name(&reference.name, canary);
+        live = cx.cluster.get(kind, namespace, &name).await?;
+    }
+    match config::standing(live.as_ref(), canary) {
+        Standing::Free => Ok((name, live)),
+        Standing::Shared | Standing::Foreign => {
+            let foreign = config::ForeignCopy {
+                kind: reference.kind.as_str(),
+                name: format!("{name}.{namespace}"),
+                original: reference.name.clone(),
+            };
+            Err(Error::Blocked(foreign.to_string()))
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Replicas and autoscalers: parking the target, waking it, the primary's own autoscaler.
+
+use serde_json::Value;
+
+use crate::model::canary::{Autoscaler, Canary, TargetKind};
+use crate::workload::{scaler, target};
+
+use super::apply::update;
+use super::index::{scaler_kind, target_kind};
+use super::observe::{Sight, find};
+use super::{Context, Error};
+
+/// Gives the target as many pods; 0 parks it.
+pub(super) async fn scale(canary: &Canary, replicas: i64, cx: &Context) -> Result<(), Error> {
+    let (namespace, name) = (&canary.id.namespace, &canary.target.name);
+    let Some(kind) = target_kind(canary.target.kind) else {
+        return Ok(());
+    };
+    let Some(live) = find(kind, namespace, name, cx).await? else {
+        return Ok(());
+    };
+    if let Some(patch) = target::scale(canary.target.kind, &live, replicas) {
+        cx.cluster.merge(kind, namespace, name, &patch).await?;
+    }
+    Ok(())
+}
+
+/// Wakes the target.
+pub(super) async fn unpark(canary: &Canary, seen: &Sight, cx: &Context) -> Result<(), Error> {
+    let replicas = unparked(canary, seen, cx).await?;
+    scale(canary, replicas, cx).await
+}
+
+/// How many pods an unparked target gets: its own wish, else its autoscaler's minimum or as many as the primary,
+/// else one.
+async fn unparked(canary: &Canary, seen: &Sight, cx: &Context) -> Result<i64, Error> {
+    if canary.target.kind != TargetKind::Deployment {
+        return Ok(1);
+    }
+    let replicas = |object: Option<&Value>| {
+        object
+            .and_then(|object| object.pointer("/spec/replicas"))
+            .and_then(Value::as_i64)
+            .filter(|count| *count > 0)
+    };
+    if let Some(own) = replicas(seen.target.as_ref()) {
+        return Ok(own);
+    }
+    let other = match &canary.autoscaler {
+        None => replicas(seen.primary.as_ref()),
+        Some(reference) => users(reference, canary, cx)
+            .await?
+            .and_then(|source| scaler::minimum(reference, &source)),
+    };
+    Ok(other.unwrap_or(1))
+}
+
+/// The user's autoscaler.
+pub(super) async fn users(
+    reference: &Autoscaler,
+    canary: &Canary,
+    cx: &Context,
+) -> Result<Option<Value>, Error> {
+    find(
+        scaler_kind(reference.kind),
+        &canary.id.namespace,
+        &reference.name,
+        cx,
+    )
+    .await
+}
+
+/// Makes or refreshes the primary's autoscaler.
+pub(super) async fn ensure(canary: &Canary, cx: &Context) -> Result<(), Error> {
+    let Some(reference) = &canary.autoscaler else {
+        return Ok(());
+    };
+    let source = users(reference, canary, cx).await?;
+    let blocked = |error: scaler::ScalerError| Error::Blocked(error.to_string());
+    let source = scaler::check(reference, source.as_ref(), canary).map_err(blocked)?;
+    let kind = scaler_kind(reference.kind);
+    let live = find(kind, &canary.id.namespace, &scaler::primary_name(reference), cx).await?;
+    let wanted = scaler::primary(reference, source, live.as_ref(), canary).map_err(blocked)?;
+    match (wanted, live) {
+        (None, Some(_) | None) => Ok(()),
+        (Some(wanted), Some(live)) => update(kind, &live, &wanted, cx).await,
+        (Some(wanted), None) => Ok(drop(cx.cluster.create(kind, &wanted).await?)),
+    }
+}
+
+/// Keeps the user's autoscaler from acting while the target is parked, or lets it act again. One that is gone needs
+/// neither.
+pub(super) async fn pause(canary: &Canary, paused: bool, cx: &Context) -> Result<(), Error> {
+    let Some(reference) = &canary.autoscaler else {
+        return Ok(());
+    };
+    let Some(source) = users(reference, canary, cx).await? else {
+        return Ok(());
+    };
+    if let Some(patch) = scaler::pause(reference, &source, paused) {
+        cx.cluster
+            .merge(
+                scaler_kind(reference.kind),
+                &canary.id.namespace,
+                &reference.name,
+                &patch,
+            )
+            .await?;
+    }
+    Ok(())
+}
