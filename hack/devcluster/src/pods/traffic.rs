@@ -54,6 +54,13 @@ async fn endpoints(cluster: &Cluster, title: &str, number: usize) {
         .await;
 }
 
+/// Waits until a Service leads to a version: pods that are ending may still answer for a moment.
+async fn version(of: SocketAddr, wanted: &str) {
+    let wanted = format!("\"version\": \"{wanted}\"");
+    let seen = async { while !fetch(of, "/version").await.unwrap().contains(&wanted) {} };
+    tokio::time::timeout(Duration::from_secs(10), seen).await.unwrap();
+}
+
 /// Clients that ask without a pause until told to stop: new connections and kept ones. Counts good and bad answers.
 struct Load {
     stop: Arc<AtomicBool>,
@@ -157,12 +164,7 @@ async fn nothing_is_lost_in_a_rolling_update() {
     }
     let answered = load.end().await;
     assert!(answered > 50, "{answered} answers are no load");
-    assert!(
-        fetch(address, "/version")
-            .await
-            .unwrap()
-            .contains("\"version\": \"4\"")
-    );
+    version(address, "4").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -178,10 +180,15 @@ async fn a_switch_of_selector_loses_nothing_and_takes_new_connections_along() {
     endpoints(&cluster, "green", 2).await;
     assert!(fetch(green, "/version").await.unwrap().contains("green"));
     let load = Load::start(address);
-    let mut slow = JoinSet::new();
-    slow.spawn(async move { fetch(address, "/delay/0.5").await });
-    // One that is surely under way: its connection has been taken up by a blue pod.
-    while !fetch(address, "/metrics").await.unwrap().contains("root") {}
+    // A connection that a blue pod has taken up, with a request under way on it.
+    let mut held = TcpStream::connect(address).await.unwrap();
+    held.write_all(b"GET /version HTTP/1.1\r\nHost: web.test\r\n\r\n")
+        .await
+        .unwrap();
+    let mut head = [0; 12];
+    held.read_exact(&mut head).await.unwrap();
+    let slow = "GET /delay/0.5 HTTP/1.1\r\nHost: web.test\r\nConnection: close\r\n\r\n";
+    held.write_all(slow.as_bytes()).await.unwrap();
     cluster
         .patch(
             SERVICES,
@@ -189,17 +196,18 @@ async fn a_switch_of_selector_loses_nothing_and_takes_new_connections_along() {
             json!({"spec": {"selector": {"app": "green"}}}),
         )
         .await;
-    let switched = async { while !fetch(address, "/version").await.unwrap().contains("green") {} };
-    tokio::time::timeout(Duration::from_secs(10), switched)
-        .await
-        .unwrap();
+    version(address, "green").await;
     cluster
         .api
         .delete(DEPLOYMENTS, "test", "blue", None)
         .await
         .unwrap();
-    let answer = slow.join_next().await.unwrap().unwrap().unwrap();
-    assert!(answer.contains("\"delay\": 0.5"), "{answer}");
+    let mut answer = String::new();
+    held.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.contains("blue") && answer.contains("\"delay\": 0.5"),
+        "{answer}"
+    );
     let gone = |found: Option<&Value>| found.is_none();
     cluster
         .api
