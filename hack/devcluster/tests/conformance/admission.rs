@@ -126,6 +126,7 @@ async fn mutation(w: World) {
     let created = w.post(&w.core("configmaps"), &config_map("x", &json!({"k": "v"}))).await.expect(201);
     assert_eq!(created["data"], json!({"k": "v", "added": "yes"}));
     assert_eq!(created["metadata"]["labels"], json!({"l": "m"}));
+    println!("MF {}", created["metadata"]["managedFields"]);
     let owned = &created["metadata"]["managedFields"][0]["fieldsV1"];
     assert_eq!(owned["f:data"]["f:added"], json!({}), "what admission sets belongs to the writer");
 }
