@@ -26,8 +26,6 @@ pub(crate) enum NameRule {
     Subdomain,
     /// RFC 1123 label.
     Label,
-    /// RFC 1035 label (Services).
-    Label1035,
     /// Anything that is one path segment (RBAC).
     Path,
 }
@@ -194,7 +192,7 @@ fn builtin() -> Vec<Row> {
             .sub(&["status", "binding", "eviction", "log"])
             .generation()
             .graceful(),
-        row(CORE, "v1", "services", "Service").short(&["svc"]).all().sub(&["status"]).names(NameRule::Label1035),
+        row(CORE, "v1", "services", "Service").short(&["svc"]).all().sub(&["status"]).names(NameRule::Label),
         row(CORE, "v1", "endpoints", "Endpoints").short(&["ep"]).create_on_update(),
         row(CORE, "v1", "configmaps", "ConfigMap").short(&["cm"]),
         row(CORE, "v1", "secrets", "Secret"),

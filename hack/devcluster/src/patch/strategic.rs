@@ -504,6 +504,17 @@ mod tests {
                 json!({"$setElementOrder/containers": [{"name": "b"}], "containers": [{"$patch": "delete", "name": "a"}]}),
                 json!({"containers": [{"name": "b"}]}),
             ),
+            // What kubectl 1.32 sends for a new image and another volume source.
+            (
+                json!({"containers": [{"name": "a", "image": "i"}, {"name": "side", "image": "s"}],
+                    "volumes": [{"name": "v", "emptyDir": {}}]}),
+                json!({"$setElementOrder/containers": [{"name": "a"}], "$setElementOrder/volumes": [{"name": "v"}],
+                    "containers": [{"image": "i2", "name": "a"}],
+                    "volumes": [{"$retainKeys": ["configMap", "name"], "configMap": {"name": "c"}, "emptyDir": null,
+                        "name": "v"}]}),
+                json!({"containers": [{"name": "a", "image": "i2"}, {"name": "side", "image": "s"}],
+                    "volumes": [{"name": "v", "configMap": {"name": "c"}}]}),
+            ),
             // Directives in what is only added are dropped.
             (
                 json!({}),

@@ -1,13 +1,14 @@
 //! Types: schemas of built-in and custom kinds, what they prune, default and refuse, and how they are published.
 //!
 //! Owns: field errors and refusals in Kubernetes' words ([`error`]), structural schemas ([`structural`],
-//! [`validate`], [`crd`]), built-in definitions ([`builtin`]), OpenAPI documents ([`openapi`]). Promises pure
+//! [`validate`], [`rules`], [`crd`]), built-in definitions ([`builtin`]), OpenAPI documents ([`openapi`]). Promises pure
 //! functions; never knows what is stored.
 
 pub mod builtin;
 pub mod crd;
 pub mod error;
 pub mod openapi;
+pub mod rules;
 pub mod structural;
 pub mod validate;
 

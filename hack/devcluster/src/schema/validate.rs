@@ -1,16 +1,22 @@
 //! Validation of custom resources against their schema, in the words of apiextensions-apiserver.
 //!
 //! Owns value validation, list uniqueness and ratcheting (a value that was stored before is not judged again).
+//! Rules (`x-kubernetes-validations`) are in [`super::rules`].
+
+mod format;
+mod lists;
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::FieldError;
 use super::error::ErrorKind;
+use super::{FieldError, rules};
+use format::has_format;
+use lists::lists;
 
 /// Validates a pruned and defaulted custom resource against `openAPIV3Schema`; every mistake at once. `old` is the
 /// stored object on update: what did not change is not judged again (ratcheting, KEP-4008).
@@ -18,7 +24,28 @@ pub fn validate(schema: &Value, object: &Value, old: Option<&Value>) -> Vec<Fiel
     let mut found = Findings::default();
     found.value(schema, object, old, "");
     lists(schema, object, old, "", &mut found.errors);
+    if rules::has_rules(schema) {
+        if found.errors.iter().any(|e| blocks_rules(e.kind)) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing \
+                          errors to complete validation";
+            found.refuse(ErrorKind::Invalid, "", Some(&Value::Null), detail);
+        } else {
+            found.errors.extend(rules::evaluate(schema, object, old));
+        }
+    }
     found.errors
+}
+
+/// Mistakes after which rules cannot be evaluated: they may meet values of wrong types or sizes.
+fn blocks_rules(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Required
+        | ErrorKind::TooLong
+        | ErrorKind::TooMany
+        | ErrorKind::TypeInvalid
+        | ErrorKind::NotSupported => true,
+        ErrorKind::Duplicate | ErrorKind::Invalid | ErrorKind::Forbidden | ErrorKind::NotFound => false,
+    }
 }
 
 /// A compiled pattern; `None` for one Rust cannot compile (Go's syntax differs in rare corners): then nothing is
@@ -371,108 +398,6 @@ fn counterpart<'a>(schema: &Value, item: &Value, old: &'a Value) -> Option<&'a V
             .filter_map(Value::as_str)
             .all(|k| other.get(k) == item.get(k))
     })
-}
-
-fn has_format(format: &str, value: &str) -> bool {
-    let matches = |expected: &str| pattern(expected).is_none_or(|p| p.is_match(value));
-    match format {
-        "date-time" | "datetime" => value.parse::<jiff::Timestamp>().is_ok(),
-        "date" => value.parse::<jiff::civil::Date>().is_ok() && value.len() == 10,
-        "duration" => matches(
-            r"^[+-]?(\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|sec|m|min|h|hr|d|day|w|wk)s?(\s*(\d+(\.\d*)?)\s*(ns|us|µs|ms|s|sec|m|min|h|hr|d|day|w|wk)s?)*$",
-        ),
-        "byte" => matches(r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"),
-        "email" => matches(r"^[^@\s]+@[^@\s]+$"),
-        "hostname" => {
-            matches(r"^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*\.?$")
-        }
-        "ipv4" => value.parse::<Ipv4Addr>().is_ok(),
-        "ipv6" => value.parse::<Ipv6Addr>().is_ok(),
-        "cidr" => value.split_once('/').is_some_and(|(address, bits)| {
-            let bits: Option<u8> = bits.parse().ok();
-            let v4 = address.parse::<Ipv4Addr>().is_ok() && bits.is_some_and(|b| b <= 32);
-            v4 || (address.parse::<Ipv6Addr>().is_ok() && bits.is_some_and(|b| b <= 128))
-        }),
-        "mac" => matches(r"^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$"),
-        "uuid" | "uuid3" | "uuid4" | "uuid5" => {
-            matches(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$")
-        }
-        "uri" => matches(r"^(/|[a-zA-Z][a-zA-Z0-9+.-]*:)\S*$"),
-        "hexcolor" => matches(r"^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$"),
-        // Unknown formats and those without a rule of their own (password, int32 of a string) accept everything.
-        _ => true,
-    }
-}
-
-/// Uniqueness in lists of type set and map.
-fn lists(schema: &Value, value: &Value, old: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
-    if old == Some(value) {
-        return;
-    }
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                let known = schema.get("properties").and_then(|p| p.get(name));
-                if let Some(known) = known {
-                    lists(
-                        known,
-                        value,
-                        old.and_then(|o| o.get(name)),
-                        &child(path, name),
-                        errors,
-                    );
-                } else if let Some(known) = schema.get("additionalProperties").filter(|a| a.is_object()) {
-                    lists(
-                        known,
-                        value,
-                        old.and_then(|o| o.get(name)),
-                        &format!("{path}[{name}]"),
-                        errors,
-                    );
-                }
-            }
-        }
-        Value::Array(items) => {
-            let list_type = text(schema, "x-kubernetes-list-type");
-            let keys = alternatives(schema, "x-kubernetes-list-map-keys");
-            if list_type == Some("map")
-                && let Some((index, item)) = items
-                    .iter()
-                    .enumerate()
-                    .find(|(_, i)| !i.is_object() && !i.is_null())
-            {
-                let detail = "must be an object for an array of list-type map";
-                errors.push(FieldError::invalid(&format!("{path}[{index}]"), item, detail));
-                return;
-            }
-            let identities: Vec<Value> = match list_type {
-                Some("set") => items.clone(),
-                Some("map") => items.iter().map(|item| key_of(item, keys)).collect(),
-                _ => Vec::new(),
-            };
-            for (index, identity) in identities.iter().enumerate() {
-                if identities[..index].iter().filter(|i| *i == identity).count() == 1 {
-                    let place = format!("{path}[{index}]");
-                    errors.push(FieldError::new(ErrorKind::Duplicate, &place, Some(identity), ""));
-                }
-            }
-            if let Some(known) = schema.get("items") {
-                for (index, item) in items.iter().enumerate() {
-                    let before = old.and_then(|o| counterpart(schema, item, o));
-                    lists(known, item, before, &format!("{path}[{index}]"), errors);
-                }
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn key_of(item: &Value, keys: &[Value]) -> Value {
-    let found = keys
-        .iter()
-        .filter_map(Value::as_str)
-        .filter_map(|k| Some((k.to_owned(), item.get(k)?.clone())));
-    Value::Object(found.collect())
 }
 
 #[cfg(test)]

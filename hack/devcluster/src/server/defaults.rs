@@ -12,7 +12,14 @@ use crate::kinds::Kind;
 /// Fills in the defaults of a built-in object.
 pub(crate) fn apply(kind: &Kind, object: &mut Value) {
     match (kind.group.as_str(), kind.plural.as_str()) {
-        ("", "pods") => pod_spec(&mut object["spec"]),
+        ("", "pods") => {
+            pod_spec(&mut object["spec"]);
+            for list in ["containers", "initContainers"] {
+                for one in object["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                    requests_from_limits(&mut one["resources"]);
+                }
+            }
+        }
         ("", "podtemplates") => pod_spec(&mut object["template"]["spec"]),
         ("", "services") => service(&mut object["spec"]),
         ("", "secrets") => secret(object),
@@ -385,7 +392,7 @@ fn container(one: &mut Value) {
     resources(&mut one["resources"]);
 }
 
-/// Requests default to limits; quantities are stored in their canonical form.
+/// Quantities are stored in their canonical form.
 fn resources(resources: &mut Value) {
     for list in ["limits", "requests"] {
         for (_, value) in resources[list].as_object_mut().into_iter().flatten() {
@@ -394,15 +401,16 @@ fn resources(resources: &mut Value) {
             }
         }
     }
-    let limits = resources["limits"].as_object().cloned().unwrap_or_default();
-    if !limits.is_empty() {
-        let requests = object_mut(&mut resources["requests"]);
-        for (name, value) in limits {
-            requests.entry(name).or_insert(value);
-        }
-    }
     let members: &mut Map<String, Value> = object_mut(resources);
     members.retain(|_, v| !v.is_null());
+}
+
+/// What a pod's container does not request it requests up to its limit; templates stay as they are written.
+fn requests_from_limits(resources: &mut Value) {
+    let limits = resources["limits"].as_object().cloned().unwrap_or_default();
+    for (name, value) in limits {
+        object_mut(&mut resources["requests"]).entry(name).or_insert(value);
+    }
 }
 
 fn member_array<'a>(object: &'a mut Value, key: &str) -> Option<impl Iterator<Item = &'a mut Value>> {
@@ -488,6 +496,7 @@ mod tests {
         assert_eq!(object, json!({"data": {"a": "Yg=="}, "type": "Opaque"}));
         let mut limited = json!({"limits": {"cpu": "0.5"}, "requests": {"memory": "1024Mi"}});
         resources(&mut limited);
+        requests_from_limits(&mut limited);
         assert_eq!(limited, json!({"limits": {"cpu": "500m"}, "requests": {"memory": "1Gi", "cpu": "500m"}}));
     }
 

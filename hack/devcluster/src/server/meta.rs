@@ -58,22 +58,26 @@ pub(crate) fn generated_name(prefix: &str) -> String {
     format!("{prefix}{suffix}")
 }
 
-/// A changed object must be the one the path names.
-pub(crate) fn same_identity(call: &Call, old: &Value, new: &mut Value) -> Result<(), Failure> {
-    let (before, after) = (&old["metadata"], new["metadata"].clone());
-    for key in ["name", "namespace"] {
-        if after[key] != before[key] {
-            let error = FieldError::invalid(&format!("metadata.{key}"), &after[key], "field is immutable");
-            return Err(Failure::invalid(&call.kind, &call.name, &[error]));
-        }
+/// A changed object must be the one that was there. A PUT (`replaced`) names it as a precondition.
+pub(crate) fn same_uid(call: &Call, old: &Value, new: &Value, replaced: bool) -> Result<(), Failure> {
+    let uid = new["metadata"]["uid"].as_str().unwrap_or_default();
+    let current = old["metadata"]["uid"].as_str().unwrap_or_default();
+    if uid.is_empty() || uid == current {
+        return Ok(());
     }
-    let uid = after["uid"].as_str().unwrap_or_default();
-    let current = before["uid"].as_str().unwrap_or_default();
-    if !uid.is_empty() && uid != current {
-        let detail = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
-        return Err(Failure::conflict(&call.kind, &call.name, &detail));
+    if !replaced {
+        let error = FieldError::invalid("metadata.uid", &json!(uid), "field is immutable");
+        return Err(Failure::invalid(&call.kind, &call.name, &[error]));
     }
-    Ok(())
+    let kind = &call.kind;
+    let place = if kind.custom.is_some() { format!("{}/{}", kind.group, kind.plural) } else { kind.plural.clone() };
+    let namespace = if call.namespace.is_empty() { String::new() } else { format!("{}/", call.namespace) };
+    let detail = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{place}/{namespace}{}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {current}",
+        call.name
+    );
+    Err(Failure::conflict(kind, &call.name, &detail))
 }
 
 /// Restores what only the server writes.
@@ -224,9 +228,6 @@ const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
     and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
-    alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for \
-    validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with \
     an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
     '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -244,9 +245,6 @@ pub(crate) fn name_problems(name: &str, rule: NameRule) -> Vec<String> {
     let (sound, text) = match rule {
         NameRule::Subdomain => (name.split('.').all(is_label), SUBDOMAIN),
         NameRule::Label => (is_label(name), LABEL),
-        NameRule::Label1035 => {
-            (is_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase()), LABEL_1035)
-        }
         NameRule::Path => (!matches!(name, "." | "..") && !name.contains(['/', '%']), "may not be '.', '..' or contain '/' or '%'"),
     };
     if !sound {
@@ -288,7 +286,6 @@ mod tests {
             ("a..b", NameRule::Subdomain, false),
             ("a.b", NameRule::Label, false),
             ("1a", NameRule::Label, true),
-            ("1a", NameRule::Label1035, false),
             ("system:x", NameRule::Path, true),
             ("a/b", NameRule::Path, false),
         ];

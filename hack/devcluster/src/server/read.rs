@@ -134,7 +134,10 @@ pub(crate) fn parse_revision(text: &str) -> Result<u64, Failure> {
         return Ok(0);
     }
     text.parse().map_err(|_| {
-        Failure::bad_request(format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: invalid syntax"))
+        Failure::bad_request(format!(
+            "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: \
+             invalid syntax"
+        ))
     })
 }
 
@@ -176,7 +179,7 @@ impl Token {
                 let part = |i: usize| Some(v["start"][i].as_str()?.to_owned());
                 Some(Self { revision: v["rv"].as_u64()?, after: (part(0)?, part(1)?) })
             })
-            .ok_or_else(|| Failure::bad_request("continue key is not valid: it is no token of this server"))
+            .ok_or_else(|| Failure::bad_request("invalid continue token: continue key is not valid: it is no token of this server"))
     }
 }
 

@@ -102,9 +102,25 @@ impl Cluster {
         let asked =
             Asked { method: parts.method, path: parts.uri.path().to_owned(), query, headers: parts.headers, body };
         let answer = self.answer(&asked).await;
-        let response = answer.unwrap_or_else(|failure| render::refusal(&failure));
+        let response = match answer {
+            Err(failure) if failure.code == 404 && !self.serves(&asked.path) => render::no_page(),
+            answer => answer.unwrap_or_else(|failure| render::refusal(&failure)),
+        };
         tracing::trace!(method = %asked.method, path = asked.path, code = response.status().as_u16(), "answered");
         response
+    }
+
+    /// Whether anything is served at or below the group version of a path.
+    fn serves(&self, path: &str) -> bool {
+        let mut segments = path.split('/').skip(1);
+        match (segments.next(), segments.next(), segments.next()) {
+            (Some("api"), version, _) => version.is_none_or(|v| v == "v1"),
+            (Some("apis"), Some(group), version) => {
+                let kinds = self.registry.all();
+                kinds.iter().any(|k| k.group == group && version.is_none_or(|v| v == k.version))
+            }
+            _ => false,
+        }
     }
 
     fn authenticate(&self, asked: &Asked) -> Result<Arc<User>, Failure> {
@@ -142,15 +158,24 @@ impl Cluster {
             _ => return Err(Failure::no_such_path()),
         };
         let mut call = self.locate(group, version, rest, user)?;
+        let options = match asked.method {
+            Method::POST => "CreateOptions",
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            _ => "DeleteOptions",
+        };
         call.dry_run = match asked.parameter("dryRun") {
             "" => false,
             "All" => true,
             other => {
-                return Err(Failure::bad_request(format!(
-                    "invalid dryRun {other:?}: Unsupported value: supported values: \"All\""
-                )));
+                let message = format!("Unsupported value: [{other:?}]: supported values: \"All\"");
+                return Err(Failure::invalid_options(options, "dryRun", "FieldValueNotSupported", &message));
             }
         };
+        if asked.method == Method::DELETE {
+            // Options in the body replace those in the query.
+            call.dry_run = delete_options(asked)?.dry_run.unwrap_or(call.dry_run);
+        }
         call.force = asked.flag("force");
         let agent = asked.header("user-agent").split('/').next().unwrap_or_default().to_owned();
         call.manager = match asked.parameter("fieldManager") {
@@ -163,14 +188,9 @@ impl Cluster {
             "Ignore" => FieldValidation::Ignore,
             "Warn" | "" => FieldValidation::Warn,
             other => {
-                return Err(Failure::new(
-                    422,
-                    "Invalid",
-                    format!(
-                        "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: {other:?}: \
-                         supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
-                    ),
-                ));
+                let message =
+                    format!("Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
+                return Err(Failure::invalid_options(options, "fieldValidation", "FieldValueNotSupported", &message));
             }
         };
         if let Some(warning) = call.kind.custom.as_ref().and_then(|c| c.deprecation(&call.kind.version)) {
@@ -343,23 +363,24 @@ impl Cluster {
             }
             "application/apply-patch+yaml" => {
                 if asked.parameter("fieldManager").is_empty() {
-                    return Err(Failure::new(
-                        422,
-                        "Invalid",
-                        "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply \
-                         patch",
+                    return Err(Failure::invalid_options(
+                        "PatchOptions",
+                        "fieldManager",
+                        "FieldValueRequired",
+                        "Required value: is required for apply patch",
                     ));
                 }
                 self.change(call, Change::Apply(&asked.json()?)).await
             }
-            _ => {
-                let mut accepted = vec!["application/json-patch+json", "application/merge-patch+json"];
-                if call.kind.custom.is_none() {
-                    accepted.push("application/strategic-merge-patch+json");
-                }
-                accepted.push("application/apply-patch+yaml");
-                Err(unsupported_media(&accepted))
-            }
+            "application/strategic-merge-patch+json" => Err(unsupported_media(&[
+                "application/json-patch+json",
+                "application/merge-patch+json",
+                "application/apply-patch+yaml",
+            ])),
+            _ => Err(Failure {
+                details: Some(json!({})),
+                ..Failure::new(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+            }),
         }
     }
 }
@@ -406,11 +427,11 @@ fn list_options(asked: &Asked) -> Result<ListOptions, Failure> {
 fn watch_options(asked: &Asked) -> Result<WatchOptions, Failure> {
     let initial = asked.query.get("sendInitialEvents").map(|v| v == "true" || v == "1");
     if initial.is_some() && asked.parameter("resourceVersionMatch") != "NotOlderThan" {
-        return Err(Failure::new(
-            422,
-            "Invalid",
-            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires \
-             setting resourceVersionMatch to NotOlderThan",
+        return Err(Failure::invalid_options(
+            "ListOptions",
+            "resourceVersionMatch",
+            "FieldValueForbidden",
+            "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         ));
     }
     Ok(WatchOptions {
@@ -424,9 +445,12 @@ fn watch_options(asked: &Asked) -> Result<WatchOptions, Failure> {
 }
 
 fn delete_options(asked: &Asked) -> Result<DeleteOptions, Failure> {
-    let body = if asked.body.is_empty() { json!({}) } else { asked.json()? };
+    // A body replaces the query parameters.
+    let from_body = !asked.body.is_empty();
+    let body = if from_body { asked.json()? } else { json!({}) };
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let query = |name: &str| Some(asked.parameter(name)).filter(|v| !v.is_empty()).map(str::to_owned);
+    let query =
+        |name: &str| Some(asked.parameter(name)).filter(|v| !v.is_empty() && !from_body).map(str::to_owned);
     let orphan = match body["orphanDependents"].as_bool() {
         Some(true) => Some("Orphan".to_owned()),
         Some(false) => Some("Background".to_owned()),
@@ -435,11 +459,13 @@ fn delete_options(asked: &Asked) -> Result<DeleteOptions, Failure> {
     Ok(DeleteOptions {
         grace: match body["gracePeriodSeconds"].as_i64() {
             Some(seconds) => Some(seconds),
+            None if from_body => None,
             None => number(asked, "gracePeriodSeconds")?,
         },
         propagation: text(&body["propagationPolicy"]).or(orphan).or_else(|| query("propagationPolicy")),
         uid: text(&body["preconditions"]["uid"]),
         revision: text(&body["preconditions"]["resourceVersion"]),
+        dry_run: from_body.then(|| body["dryRun"].as_array().is_some_and(|d| d.iter().any(|v| v == "All"))),
     })
 }
 

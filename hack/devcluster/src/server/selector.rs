@@ -76,7 +76,13 @@ fn term(text: &str) -> Result<Term, String> {
         let key = raw.trim();
         let sound = !key.is_empty()
             && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
-        if sound { Ok(key.to_owned()) } else { Err(format!("unable to parse requirement: invalid label key {key:?}")) }
+        match key.split_whitespace().nth(1) {
+            _ if sound => Ok(key.to_owned()),
+            Some(next) => {
+                Err(format!("unable to parse requirement: found '{next}', expected: in, notin, =, ==, !=, gt, lt"))
+            }
+            None => Err(format!("unable to parse requirement: invalid label key {key:?}")),
+        }
     };
     let values = |raw: &str| -> Result<Vec<String>, String> {
         let inner = raw
@@ -175,11 +181,11 @@ impl Fields {
             };
             let field = field.trim();
             if !supported(kind, field) {
-                return Err(format!(
-                    "Unable to find {:?} that match label selector \"\", field selector {text:?}: field label not \
-                     supported: {field}",
-                    format!("{}, Resource={}", crate::kinds::api_version(&kind.group, &kind.version), kind.plural),
-                ));
+                return Err(if kind.custom.is_some() || !known(kind).is_empty() {
+                    format!("field label not supported: {field}")
+                } else {
+                    format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                });
             }
             fields.push((field.to_owned(), value.trim().to_owned(), equal));
         }
@@ -207,7 +213,12 @@ fn supported(kind: &Kind, field: &str) -> bool {
     if let Some(custom) = &kind.custom {
         return custom.selectable_fields(&kind.version).iter().any(|f| f.trim_start_matches('.') == field);
     }
-    let known: &[&str] = match (kind.table.group.as_str(), kind.plural.as_str()) {
+    known(kind).contains(&field)
+}
+
+/// Fields of a built-in type besides name and namespace.
+fn known(kind: &Kind) -> &'static [&'static str] {
+    match (kind.table.group.as_str(), kind.plural.as_str()) {
         ("", "pods") => &[
             "spec.nodeName",
             "spec.restartPolicy",
@@ -244,11 +255,10 @@ fn supported(kind: &Kind, field: &str) -> bool {
         ("", "services") => &["spec.clusterIP", "spec.type"],
         ("", "nodes") => &["spec.unschedulable"],
         ("", "namespaces") => &["status.phase"],
-        ("", "replicationcontrollers") | ("apps", "replicasets") => &["status.replicas"],
+        ("", "replicationcontrollers") => &["status.replicas"],
         ("batch", "jobs") => &["status.successful"],
         _ => &[],
-    };
-    known.contains(&field)
+    }
 }
 
 fn value_at(object: &Value, field: &str) -> String {

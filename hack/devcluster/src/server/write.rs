@@ -63,7 +63,6 @@ impl Cluster {
     /// Creates a decoded object; `owned` when server-side apply has already recorded its owners.
     async fn create_decoded(&self, call: &Call, mut object: Value, owned: bool) -> Result<Value, Failure> {
         let kind = &call.kind;
-        self.check_namespace(call)?;
         let named = object["metadata"]["name"].as_str().is_some_and(|n| !n.is_empty());
         if !named && let Some(prefix) = object["metadata"]["generateName"].as_str() {
             let name = meta::generated_name(prefix);
@@ -71,17 +70,18 @@ impl Cluster {
         }
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let call = &call.named(&call.namespace, &name);
+        self.check_namespace(call)?;
         strategy::drop_on_create(kind, &mut object);
         let now = now();
         if !owned {
             object = ownership::track(self, call, None, object, &now).await;
         }
+        // What admission adds belongs to nobody.
         let before = object.clone();
         object = self.mutate(call, Operation::Create, object, None).await?;
         if object != before {
             super::decode::shape(kind, &mut object)?;
             strategy::drop_on_create(kind, &mut object);
-            object = ownership::track(self, call, owned.then_some(&before), object, &now).await;
         }
         let fields = metadata(&mut object);
         fields.insert("uid".to_owned(), json!(uuid::Uuid::new_v4().to_string()));
@@ -177,24 +177,15 @@ impl Cluster {
         let wanted = new["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
         let current = stored.revision.to_string();
         if matches!(change, Change::Replace(_)) && wanted.is_empty() && kind.locked_updates && call.subresource.is_empty() {
-            return Err(Failure::invalid(
-                kind,
-                &call.name,
-                &[crate::schema::FieldError::invalid(
-                    "metadata.resourceVersion",
-                    &json!(0),
-                    "must be specified for an update",
-                )],
-            ));
+            return Err(Failure::unlocked(kind, &call.name));
         }
         if !wanted.is_empty() && wanted != current {
             return Err(Failure::modified(kind, &call.name));
         }
-        meta::same_identity(call, &old, &mut new)?;
+        meta::same_uid(call, &old, &new, matches!(change, Change::Replace(_)))?;
         meta::keep_system_fields(&old, &mut new);
         strategy::isolate(kind, &call.subresource, &old, &mut new);
-        let applied = matches!(change, Change::Apply(_));
-        if !applied {
+        if !matches!(change, Change::Apply(_)) {
             new = ownership::track(self, call, Some(&old), new, &now).await;
         }
         let before = new.clone();
@@ -203,7 +194,6 @@ impl Cluster {
             super::decode::shape(kind, &mut new)?;
             meta::keep_system_fields(&old, &mut new);
             strategy::isolate(kind, &call.subresource, &old, &mut new);
-            new = ownership::track(self, call, Some(if applied { &before } else { &old }), new, &now).await;
         }
         strategy::prepare_update(self, call, &old, &mut new)?;
         if kind.generation && strategy::desired_changed(kind, &old, &new) {
@@ -264,10 +254,19 @@ impl Cluster {
                 meta::place(call, &mut body)?;
                 body
             }
-            Change::Json(operations) => patch::json::apply(old, operations).map_err(refused)?,
-            Change::Merge(fragment) => patch::merge::apply(old, fragment),
+            Change::Json(operations) => {
+                let patched = patch::json::apply(old, operations).map_err(refused)?;
+                let shown = patched.to_string();
+                return self.decode_patched(call, patched, &shown);
+            }
+            Change::Merge(fragment) => {
+                let patched = patch::merge::apply(old, fragment);
+                let shown = patched.to_string();
+                return self.decode_patched(call, patched, &shown);
+            }
             Change::Strategic(fragment) => {
-                patch::strategic::apply(&kind.reference(), old, fragment).map_err(refused)?
+                let patched = patch::strategic::apply(&kind.reference(), old, fragment).map_err(refused)?;
+                return self.decode_patched(call, patched, &super::status::go_text(fragment));
             }
             Change::Apply(config) => {
                 let mut config = config.clone();
@@ -297,6 +296,12 @@ impl Cluster {
             metadata(&mut new).shift_remove("resourceVersion");
         }
         self.decode(&call.of(""), new)
+    }
+
+    /// Decodes a patched object; unknown fields are the patch's mistake, which is shown as `shown`.
+    fn decode_patched(&self, call: &Call, mut patched: Value, shown: &str) -> Result<Value, Failure> {
+        meta::place(call, &mut patched)?;
+        self.decode_as(call, patched, Some(shown))
     }
 
     async fn admit_update(&self, call: &Call, new: Value, old: &Value) -> Result<Value, Failure> {
