@@ -36,9 +36,8 @@ fn judge(owner: &Value, object: &Value) -> Verdict {
                 Verdict::Release
             }
         }
-        Some(_) => Verdict::Leave,
         None if selected && !deleting(owner) && !deleting(object) => Verdict::Adopt,
-        None => Verdict::Leave,
+        Some(_) | None => Verdict::Leave,
     }
 }
 

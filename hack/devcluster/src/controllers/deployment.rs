@@ -325,12 +325,12 @@ impl Rollout<'_> {
     /// The name is taken: by our own from a moment ago (try again), or by somebody else's (choose another).
     async fn collided(&mut self, set: &str, error: ApiError) -> Result<(), ApiError> {
         let space = namespace(&self.deployment);
-        if let Some(taken) = found(self.client.get(REPLICA_SETS, space, set).await)? {
-            if !controlled_by(&taken, uid(&self.deployment)) {
-                let collisions = int(&self.status, "/collisionCount").unwrap_or_default();
-                self.status["collisionCount"] = json!(collisions + 1);
-                self.finish(false).await?;
-            }
+        if let Some(taken) = found(self.client.get(REPLICA_SETS, space, set).await)?
+            && !controlled_by(&taken, uid(&self.deployment))
+        {
+            let collisions = int(&self.status, "/collisionCount").unwrap_or_default();
+            self.status["collisionCount"] = json!(collisions + 1);
+            self.finish(false).await?;
         }
         Err(error)
     }

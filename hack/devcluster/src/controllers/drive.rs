@@ -92,7 +92,9 @@ async fn work(
             biased;
             key = woken.recv() => {
                 let Some(key) = key else { return };
-                due.insert(key, Instant::now());
+                let now = Instant::now();
+                let at = due.entry(key).or_insert(now);
+                *at = now.min(*at);
                 continue;
             }
             key = async {

@@ -124,24 +124,44 @@ fn reference(pod: &Value) -> Value {
     json!({"kind": "Pod", "namespace": namespace(pod), "name": name(pod), "uid": uid(pod)})
 }
 
+/// The addresses of the pods that have the same ports.
+struct Group<'a> {
+    ports: &'a [Value],
+    ready: Vec<Value>,
+    waiting: Vec<Value>,
+}
+
 /// The Endpoints object: pods grouped by the ports they have. A pod on its way out has no place in it.
 fn endpoints(service: &Value, chosen: &[Chosen<'_>]) -> Value {
-    let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>, &Vec<Value>)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Group<'_>> = BTreeMap::new();
     for one in chosen
         .iter()
         .filter(|one| !deleting(one.pod) && !one.ports.is_empty())
     {
         let group = groups
             .entry(Value::from(one.ports.clone()).to_string())
-            .or_insert_with(|| (Vec::new(), Vec::new(), &one.ports));
-        let side = if one.ready { &mut group.0 } else { &mut group.1 };
+            .or_insert_with(|| Group {
+                ports: &one.ports,
+                ready: Vec::new(),
+                waiting: Vec::new(),
+            });
+        let side = if one.ready {
+            &mut group.ready
+        } else {
+            &mut group.waiting
+        };
         side.push(json!({
             "ip": text(one.pod, "/status/podIP"),
             "nodeName": NODE,
             "targetRef": reference(one.pod),
         }));
     }
-    let subset = |(ready, waiting, ports): (Vec<Value>, Vec<Value>, &Vec<Value>)| {
+    let subset = |group: Group<'_>| {
+        let Group {
+            ports,
+            ready,
+            waiting,
+        } = group;
         let mut subset = json!({});
         if !ready.is_empty() {
             subset["addresses"] = json!(ready);

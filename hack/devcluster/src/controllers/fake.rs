@@ -72,8 +72,8 @@ impl State {
     }
 
     /// Stores a changed object, or drops it when nothing holds it any more.
-    fn store(&mut self, id: Id, mut object: Value) -> Value {
-        if self.objects.get(&id) == Some(&object) {
+    fn store(&mut self, id: &Id, mut object: Value) -> Value {
+        if self.objects.get(id) == Some(&object) {
             return object;
         }
         self.clock += 1;
@@ -83,7 +83,7 @@ impl State {
             || (id.0 == PODS && object["metadata"]["deletionGracePeriodSeconds"] != json!(0));
         self.writes.push(format!("{} {}", id.0.plural, id.2));
         if deleting(&object) && !held {
-            self.objects.remove(&id);
+            self.objects.remove(id);
             self.tell(id.0, &Change::Deleted(object.clone()));
         } else {
             self.objects.insert(id.clone(), object.clone());
@@ -128,6 +128,7 @@ impl Fake {
         let mut next = current.clone();
         match sub {
             "status" => next["status"] = object["status"].take(),
+            "finalize" => next["spec"]["finalizers"] = object["spec"]["finalizers"].take(),
             "scale" => next["spec"]["replicas"] = object["spec"]["replicas"].take(),
             _ => {
                 next = object;
@@ -144,7 +145,7 @@ impl Fake {
             next["metadata"]["generation"] =
                 json!(current["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
         }
-        Ok(state.store(id, next))
+        Ok(state.store(&id, next))
     }
 
     /// Waits until an object of a kind satisfies a predicate; panics with what it last was.
@@ -233,7 +234,7 @@ impl Backend for Fake {
             object["metadata"]["uid"] = json!(uuid::Uuid::new_v4().to_string());
             object["metadata"]["creationTimestamp"] = json!(stamp(now()));
             object["metadata"]["generation"] = json!(1);
-            Ok(state.store(id, object))
+            Ok(state.store(&id, object))
         }
         .boxed()
     }
@@ -290,7 +291,7 @@ impl Backend for Fake {
                     .map_or(grace, |old| old.min(grace));
                 object["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
             }
-            state.store(id, object);
+            state.store(&id, object);
             Ok(())
         }
         .boxed()

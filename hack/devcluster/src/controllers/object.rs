@@ -240,6 +240,8 @@ pub(crate) fn until(at: Timestamp, now: Timestamp) -> std::time::Duration {
     at.duration_since(now).try_into().unwrap_or_default()
 }
 
+const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
 /// The name suffix Kubernetes makes of a hash: FNV-1a, 32 bits, spelt in letters that form no words.
 pub(crate) fn hash(value: &Value) -> String {
     let mut sum: u32 = 0x811c_9dc5;
@@ -248,7 +250,6 @@ pub(crate) fn hash(value: &Value) -> String {
             sum = (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
         }
     });
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     sum.to_string()
         .bytes()
         .map(|digit| char::from(LETTERS[usize::from(digit) % LETTERS.len()]))

@@ -3,11 +3,6 @@
 //! Owns: the table of Services. Promises: a new connection goes to an endpoint that was ready when it was made; one
 //! under way is never touched when the endpoints change.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "shell: connects, and waits for endpoints"
-)]
-
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -83,6 +78,8 @@ struct Route {
 #[derive(Debug, Default)]
 pub(crate) struct Balancer {
     routes: RwLock<HashMap<Key, Route>>,
+    /// Told after every change of the table.
+    changed: watch::Sender<()>,
 }
 
 impl Balancer {
@@ -107,6 +104,7 @@ impl Balancer {
             };
             route.ports.insert(number, port);
         }
+        self.changed.send_replace(());
         let listen = |ip: IpAddr| {
             route
                 .ports
@@ -126,6 +124,23 @@ impl Balancer {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(service);
+        self.changed.send_replace(());
+    }
+
+    /// Waits until no Service leads to an address any more.
+    pub(crate) async fn without(&self, ip: IpAddr) {
+        let mut changes = self.changed.subscribe();
+        loop {
+            changes.borrow_and_update();
+            let routed = {
+                let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+                let mut ports = routes.values().flat_map(|route| route.ports.values());
+                ports.any(|port| port.ready.borrow().iter().any(|address| address.ip() == ip))
+            };
+            if !routed || changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     fn route(&self, host: &str) -> Option<Route> {

@@ -2,16 +2,19 @@
 
 #![expect(clippy::disallowed_methods, reason = "shell: measures and delays answers")]
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,10 +26,11 @@ use super::metrics::Metrics;
 /// Bodies that `/echo` gives back are at most this long, bytes.
 const ECHO: usize = 1 << 20;
 
-/// A running demo application. Dropping it closes its listeners and lets requests in flight end.
+/// A running demo application. Dropping it ends it at once; [`Server::drain`] ends it in peace.
 #[derive(Debug)]
 pub(crate) struct Server {
     app: Arc<App>,
+    ip: IpAddr,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
 }
@@ -39,11 +43,46 @@ struct App {
     served: AtomicU64,
     ready: AtomicBool,
     draining: AtomicBool,
+    /// Connections that have not had their first answer.
+    fresh: watch::Sender<usize>,
+}
+
+/// One connection; the first answer on it makes it one that may be closed while idle.
+struct Connection {
+    app: Arc<App>,
+    fresh: AtomicBool,
+}
+
+impl Connection {
+    fn open(app: &Arc<App>) -> Arc<Self> {
+        app.fresh.send_modify(|fresh| *fresh += 1);
+        Arc::new(Self {
+            app: Arc::clone(app),
+            fresh: AtomicBool::new(true),
+        })
+    }
+
+    fn answered(&self) {
+        if self.fresh.swap(false, Ordering::Relaxed) {
+            self.app.fresh.send_modify(|fresh| *fresh -= 1);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.answered();
+    }
 }
 
 impl Server {
-    /// Listens on every address; all or nothing.
-    pub(crate) async fn start(demo: Demo, hostname: &str, addresses: &[SocketAddr]) -> std::io::Result<Self> {
+    /// Listens on every port; all or nothing.
+    pub(crate) async fn start(
+        demo: Demo,
+        hostname: &str,
+        ip: IpAddr,
+        ports: &[u16],
+    ) -> std::io::Result<Self> {
         let app = Arc::new(App {
             demo,
             hostname: hostname.to_owned(),
@@ -51,27 +90,27 @@ impl Server {
             served: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            fresh: watch::Sender::new(0),
         });
         let stop = watch::Sender::new(false);
         let mut bound = Vec::new();
-        for address in addresses {
-            bound.push(TcpListener::bind(address).await?);
+        for port in ports {
+            bound.push(TcpListener::bind((ip, *port)).await?);
         }
         let mut listeners = JoinSet::new();
         for listener in bound {
-            let router = Router::new().fallback(answer).with_state(Arc::clone(&app));
-            let mut stopped = stop.subscribe();
-            listeners.spawn(async move {
-                let signal = async move {
-                    // An error is the server being dropped: also a reason to stop.
-                    let _dropped = stopped.wait_for(|stop| *stop).await.is_err();
-                };
-                if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(signal).await {
-                    tracing::warn!(%error, "demo application ended");
-                }
-            });
+            listeners.spawn(listen(listener, Arc::clone(&app), stop.subscribe()));
         }
-        Ok(Self { app, stop, listeners })
+        Ok(Self {
+            app,
+            ip,
+            stop,
+            listeners,
+        })
+    }
+
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.ip
     }
 
     /// What `/readyz` answers.
@@ -79,24 +118,67 @@ impl Server {
         self.app.ready.store(ready, Ordering::Relaxed);
     }
 
-    /// Ends without losing a request: for `linger` it still accepts, telling clients to leave; then it stops
-    /// accepting and waits for requests in flight, `grace` at most.
-    pub(crate) async fn drain(mut self, linger: Duration, grace: Duration) {
+    /// From now on every answer tells its client to leave.
+    pub(crate) fn dismiss(&self) {
         self.app.draining.store(true, Ordering::Relaxed);
-        tokio::time::sleep(linger).await;
-        self.stop.send_replace(true);
-        let ended = async { while self.listeners.join_next().await.is_some() {} };
+    }
+
+    /// Ends without losing a request: for `linger`, and until every connection had an answer, it still accepts;
+    /// then it waits for requests in flight. `grace` at most.
+    pub(crate) async fn drain(mut self, linger: Duration, grace: Duration) {
+        self.dismiss();
+        let ended = async {
+            tokio::time::sleep(linger).await;
+            let mut fresh = self.app.fresh.subscribe();
+            // The sender lives in `app`: this cannot fail while we wait.
+            let _count = fresh.wait_for(|fresh| *fresh == 0).await.is_ok();
+            self.stop.send_replace(true);
+            while self.listeners.join_next().await.is_some() {}
+        };
         if tokio::time::timeout(grace, ended).await.is_err() {
             tracing::debug!(pod = self.app.hostname, "requests outlived the grace period");
         }
     }
 }
 
-async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
+/// Serves connections until told to stop, then waits for those that are at work.
+async fn listen(listener: TcpListener, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // An error is the server being dropped: also a reason to stop.
+            _ = stopped.wait_for(|stop| *stop) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, _)) = accepted else { continue };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "connection without TCP_NODELAY");
+        }
+        let connection = Connection::open(&app);
+        let service = hyper::service::service_fn(move |request| {
+            let connection = Arc::clone(&connection);
+            async move { Ok::<_, Infallible>(answer(&connection, request).await) }
+        });
+        let serve = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let serve = graceful.watch(serve);
+        connections.spawn(async move {
+            if let Err(error) = serve.await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+    while connections.join_next().await.is_some() {}
+}
+
+async fn answer(connection: &Connection, request: Request<Incoming>) -> Response {
+    let app = &connection.app;
     let started = Instant::now();
     let method = request.method().clone();
-    let (route, response) = app.route(request).await;
-    let mut response = response.into_response();
+    let (route, mut response) = app.route(request.map(Body::new)).await;
     app.metrics.observe(
         method.as_str(),
         route,
@@ -108,6 +190,7 @@ async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    connection.answered();
     response
 }
 
@@ -124,7 +207,7 @@ fn page(status: StatusCode, body: &serde_json::Value) -> Response {
 
 impl App {
     /// The route's name as podinfo's `path` label has it, and the answer.
-    async fn route(&self, request: Request) -> (&'static str, Response) {
+    async fn route(&self, request: Request<Body>) -> (&'static str, Response) {
         let path = request.uri().path().trim_end_matches('/').to_owned();
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         match parts.as_slice() {
@@ -186,7 +269,7 @@ impl App {
     }
 }
 
-async fn echo(request: Request) -> Response {
+async fn echo(request: Request<Body>) -> Response {
     let method = request.method().clone();
     let body: Body = request.into_body();
     match axum::body::to_bytes(body, ECHO).await {
@@ -212,18 +295,14 @@ fn status(code: &str) -> Response {
 }
 
 async fn delay(seconds: &str) -> Response {
-    match seconds
-        .parse::<f64>()
+    let wait = seconds
+        .parse()
         .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-    {
-        Some(wait) => {
-            tokio::time::sleep(wait).await;
-            page(StatusCode::OK, &json!({"delay": wait.as_secs_f64()}))
-        }
-        None => {
-            let message = format!("delay: found {seconds}; expected seconds, such as 2 or 0.5");
-            page(StatusCode::BAD_REQUEST, &json!({"code": 400, "message": message}))
-        }
-    }
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let Some(wait) = wait else {
+        let message = format!("delay: found {seconds}; expected seconds, such as 2 or 0.5");
+        return page(StatusCode::BAD_REQUEST, &json!({"code": 400, "message": message}));
+    };
+    tokio::time::sleep(wait).await;
+    page(StatusCode::OK, &json!({"delay": wait.as_secs_f64()}))
 }

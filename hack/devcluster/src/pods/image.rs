@@ -50,10 +50,10 @@ pub(crate) fn demo(image: &str, env: &BTreeMap<String, String>) -> Option<Demo> 
         latency: Duration::ZERO,
     };
     for part in tag.split('-') {
-        if let Some(rate) = switch(part, &["errors", "error", "err"]) {
-            demo.error_rate = rate.unwrap_or(100).min(100) as u8;
-        } else if let Some(latency) = switch(part, &["slow"]) {
-            demo.latency = Duration::from_millis(latency.unwrap_or(SLOW));
+        if let Some(rate) = switch(part, &["errors", "error", "err"], 100) {
+            demo.error_rate = rate.min(100) as u8;
+        } else if let Some(latency) = switch(part, &["slow"], SLOW) {
+            demo.latency = Duration::from_millis(latency);
         } else {
             version.push(part);
         }
@@ -81,11 +81,11 @@ fn split(image: &str) -> (&str, &str) {
     }
 }
 
-/// A part of a tag that is one of these words, with the number that may follow it.
-fn switch(part: &str, words: &[&str]) -> Option<Option<u64>> {
+/// The number after one of these words, if a part of a tag is that; `default` when it is the bare word.
+fn switch(part: &str, words: &[&str], default: u64) -> Option<u64> {
     words.iter().find_map(|word| match part.strip_prefix(word)? {
-        "" => Some(None),
-        number => number.parse().ok().map(Some),
+        "" => Some(default),
+        number => number.parse().ok(),
     })
 }
 

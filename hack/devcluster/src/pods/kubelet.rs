@@ -6,7 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the timers of a pod's life")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::balance::Balancer;
 use super::demo::Server;
 use super::image::{Demo, Fate, demo, fate};
 use super::network::Network;
@@ -34,13 +35,14 @@ const PORT: u16 = 9898;
 const RETRY: Duration = Duration::from_millis(200);
 
 /// Creates the node object and runs pods for as long as the cluster lives.
-pub(crate) async fn run(client: Client, network: Arc<Network>, timing: Timing) {
+pub(crate) async fn run(client: Client, network: Arc<Network>, balancer: Arc<Balancer>, timing: Timing) {
     register(&client).await;
     let kubelet = Arc::new(Kubelet {
         events: Recorder::new(client.clone(), "kubelet"),
         scheduler: Recorder::new(client.clone(), "default-scheduler"),
         client: client.clone(),
         network,
+        balancer,
         timing,
     });
     let mut changes = client.watch(PODS);
@@ -125,6 +127,7 @@ struct Kubelet {
     events: Recorder,
     scheduler: Recorder,
     network: Arc<Network>,
+    balancer: Arc<Balancer>,
     timing: Timing,
 }
 
@@ -138,7 +141,7 @@ struct Running {
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means the kubelet is gone, and this task with it.
     if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -281,8 +284,7 @@ impl Kubelet {
         let mut refusal = None;
         for _ in 0..16 {
             let ip = IpAddr::from(self.network.next_pod());
-            let addresses: Vec<_> = ports.iter().map(|port| SocketAddr::new(ip, *port)).collect();
-            match Server::start(demo.clone(), name(pod), &addresses).await {
+            match Server::start(demo.clone(), name(pod), ip, &ports).await {
                 Ok(server) => return Ok((ip, Some(server))),
                 Err(error) => refusal = Some(error),
             }
@@ -362,9 +364,15 @@ impl Kubelet {
             let grace = int(pod, "/spec/terminationGracePeriodSeconds")
                 .unwrap_or(30)
                 .max(1);
-            server
-                .drain(self.timing.linger, Duration::from_secs(grace.unsigned_abs()))
-                .await;
+            let grace = Duration::from_secs(grace.unsigned_abs());
+            server.dismiss();
+            if tokio::time::timeout(grace, self.balancer.without(server.ip()))
+                .await
+                .is_err()
+            {
+                tracing::debug!(pod = name(pod), "Services still lead to a pod that ends");
+            }
+            server.drain(self.timing.linger, grace).await;
         }
         loop {
             match found(self.client.delete(PODS, namespace(pod), name(pod), Some(0)).await) {

@@ -25,6 +25,8 @@ mod names;
 mod network;
 mod proxy;
 mod status;
+#[cfg(test)]
+mod traffic;
 
 pub use network::{Network, SERVICE_CIDR};
 
@@ -71,7 +73,12 @@ pub async fn run(client: &Client, network: Arc<Network>, timing: Timing) -> std:
         end: end.clone(),
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(kubelet::run(client.clone(), network, timing));
+    tasks.spawn(kubelet::run(
+        client.clone(),
+        network,
+        Arc::clone(&balancer),
+        timing,
+    ));
     tasks.spawn(proxy::run(client.clone(), Arc::clone(&balancer), end.clone()));
     tasks.spawn(gateway.serve(listener));
     Ok(Pods {
