@@ -11,15 +11,19 @@ use super::defaults;
 use super::status::Failure;
 use crate::kinds::{Kind, split_api_version};
 use crate::schema::error::strict_refusal;
-use crate::schema::{builtin, structural};
+use crate::schema::{FieldError, builtin, structural};
 use crate::store::Stored;
 
 impl Cluster {
     /// Checks that `object` is of the call's type, then prunes and defaults it.
-    pub(crate) fn decode(&self, call: &Call, mut object: Value) -> Result<Value, Failure> {
+    pub(crate) fn decode(&self, call: &Call, object: Value) -> Result<Value, Failure> {
+        self.decode_as(call, object, None)
+    }
+
+    /// [`Cluster::decode`] for the result of a patch, which is shown in refusals of unknown fields.
+    pub(crate) fn decode_as(&self, call: &Call, mut object: Value, patch: Option<&str>) -> Result<Value, Failure> {
         let kind = &call.kind;
-        assume_type(kind, &mut object);
-        check_type(kind, &object)?;
+        check_type(kind, &mut object)?;
         let unknown = shape(kind, &mut object)?;
         if !unknown.is_empty() {
             match call.validation {
@@ -30,11 +34,10 @@ impl Cluster {
                     }
                 }
                 FieldValidation::Strict => {
-                    return Err(Failure::refused(
-                        kind,
-                        &call.name,
-                        strict_refusal(&kind.reference(), &unknown),
-                    ));
+                    return Err(match patch {
+                        None => Failure::refused(kind, &call.name, strict_refusal(&kind.reference(), &unknown)),
+                        Some(patch) => Failure::strict_patch(patch, &unknown),
+                    });
                 }
             }
         }
@@ -104,56 +107,61 @@ pub(crate) fn shape(kind: &Kind, object: &mut Value) -> Result<Vec<String>, Fail
     Ok(decoded.unknown)
 }
 
-/// A body without apiVersion and kind is what the path says; custom resources must say it themselves.
-fn assume_type(kind: &Kind, object: &mut Value) {
-    let Some(members) = object.as_object_mut().filter(|_| kind.custom.is_none()) else {
-        return;
-    };
-    for (key, value) in [("kind", kind.kind.clone()), ("apiVersion", kind.api_version())] {
-        if members
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .is_empty()
-        {
-            members.insert(key.to_owned(), Value::String(value));
-        }
-    }
-}
-
-fn check_type(kind: &Kind, object: &Value) -> Result<(), Failure> {
-    let Some(members) = object.as_object() else {
+/// Refuses what is of another type. A built-in object that names no type is of the path's.
+fn check_type(kind: &Kind, object: &mut Value) -> Result<(), Failure> {
+    let api_version = kind.api_version();
+    let text = object.to_string();
+    let Some(members) = object.as_object_mut() else {
         return Err(Failure::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error",
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: \
+             json: cannot unmarshal into an object",
             kind.kind
         )));
     };
-    let text = |key: &str| members.get(key).and_then(Value::as_str).unwrap_or_default();
-    let (api_version, name) = (text("apiVersion"), text("kind"));
-    if name.is_empty() {
-        return Err(Failure::bad_request(
-            "Object 'Kind' is missing in the body; expected a Kubernetes object",
-        ));
+    let empty = |v: Option<&Value>| v.and_then(Value::as_str).is_none_or(str::is_empty);
+    if kind.custom.is_none() {
+        if empty(members.get("apiVersion")) {
+            members.insert("apiVersion".to_owned(), Value::from(api_version.as_str()));
+        }
+        if empty(members.get("kind")) {
+            members.insert("kind".to_owned(), Value::from(kind.kind.as_str()));
+        }
     }
-    if name != kind.kind || split_api_version(api_version).0 != kind.group {
+    let text_of = |key: &str| members.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (version, name) = (text_of("apiVersion"), text_of("kind"));
+    if name.is_empty() {
         return Err(Failure::bad_request(format!(
-            "{name} in version {:?} cannot be handled as a {}: no kind {name:?} is registered for version \
-             {api_version:?} at this path",
-            split_api_version(api_version).1,
-            kind.kind,
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{text}'",
+            kind.kind
         )));
     }
-    if api_version != kind.api_version() {
+    if version != api_version {
         return Err(Failure::bad_request(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({})",
-            kind.api_version()
+            "the API version in the data ({version}) does not match the expected API version ({api_version})"
+        )));
+    }
+    if name != kind.kind && kind.custom.is_some() {
+        let other = Kind { kind: name.to_owned(), ..kind.clone() };
+        let error = FieldError::invalid("kind", &members["kind"], format!("must be {}", kind.kind));
+        let object = members.get("metadata").and_then(|m| m["name"].as_str()).unwrap_or_default();
+        return Err(Failure::invalid(&other, object, &[error]));
+    }
+    if name != kind.kind {
+        let group = if kind.group.is_empty() { "core" } else { &kind.group };
+        return Err(Failure::bad_request(format!(
+            "{name} in version {:?} cannot be handled as a {}: converting ({}.{name}) to ({group}.{1}): unknown \
+             conversion",
+            split_api_version(version).1,
+            kind.kind,
+            kind.version,
         )));
     }
     match members.get("metadata") {
         None | Some(Value::Null | Value::Object(_)) => Ok(()),
         Some(_) => Err(Failure::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal metadata into ObjectMeta",
-            kind.kind, kind.version, kind.kind
+            "{0} in version {1:?} cannot be handled as a {0}: json: cannot unmarshal into Go struct field {0}.metadata of \
+             type v1.ObjectMeta",
+            kind.kind, kind.version
         ))),
     }
 }
@@ -237,25 +245,17 @@ mod tests {
     fn types_must_fit_the_path() {
         let registry = crate::kinds::Registry::new();
         let kind = registry.find("apps", "v1", "deployments").unwrap();
-        assert!(check_type(&kind, &json!({"apiVersion": "apps/v1", "kind": "Deployment"})).is_ok());
+        let mut unnamed = json!({});
+        assert!(check_type(&kind, &mut unnamed).is_ok());
+        assert_eq!(unnamed, json!({"apiVersion": "apps/v1", "kind": "Deployment"}));
         let rows = [
             (json!([]), "unrecognized"),
-            (json!({"apiVersion": "apps/v1"}), "'Kind' is missing"),
-            (
-                json!({"apiVersion": "apps/v1", "kind": "ReplicaSet"}),
-                "cannot be handled as a Deployment",
-            ),
-            (
-                json!({"apiVersion": "apps/v1beta1", "kind": "Deployment"}),
-                "does not match the expected",
-            ),
-            (
-                json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": 1}),
-                "ObjectMeta",
-            ),
+            (json!({"apiVersion": "apps/v1", "kind": "ReplicaSet"}), "cannot be handled as a Deployment"),
+            (json!({"apiVersion": "apps/v1beta1", "kind": "Deployment"}), "does not match the expected"),
+            (json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": 1}), "ObjectMeta"),
         ];
-        for (object, expected) in rows {
-            let failure = check_type(&kind, &object).unwrap_err();
+        for (mut object, expected) in rows {
+            let failure = check_type(&kind, &mut object).unwrap_err();
             assert!(failure.message.contains(expected), "{}", failure.message);
         }
     }

@@ -12,7 +12,14 @@ use crate::kinds::Kind;
 /// Fills in the defaults of a built-in object.
 pub(crate) fn apply(kind: &Kind, object: &mut Value) {
     match (kind.group.as_str(), kind.plural.as_str()) {
-        ("", "pods") => pod_spec(&mut object["spec"]),
+        ("", "pods") => {
+            pod_spec(&mut object["spec"]);
+            for list in ["containers", "initContainers"] {
+                for one in object["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                    requests_from_limits(&mut one["resources"]);
+                }
+            }
+        }
         ("", "podtemplates") => pod_spec(&mut object["template"]["spec"]),
         ("", "services") => service(&mut object["spec"]),
         ("", "secrets") => secret(object),
@@ -43,9 +50,7 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
                 set(port, "name", json!(""));
             }
         }
-        ("apiextensions.k8s.io", "customresourcedefinitions") => {
-            custom_resource_definition(&mut object["spec"])
-        }
+        ("apiextensions.k8s.io", "customresourcedefinitions") => custom_resource_definition(&mut object["spec"]),
         (group, "validatingwebhookconfigurations") if group == ADMISSION => webhooks(object, false),
         (group, "mutatingwebhookconfigurations") if group == ADMISSION => webhooks(object, true),
         (group, "rolebindings" | "clusterrolebindings") if group == RBAC => role_binding(object),
@@ -60,10 +65,8 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 pub(crate) fn empty_status(plural: &str) -> Value {
     match plural {
         "replicasets" | "statefulsets" => json!({"replicas": 0}),
-        "daemonsets" => {
-            json!({"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0,
-            "numberReady": 0})
-        }
+        "daemonsets" => json!({"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0,
+            "numberReady": 0}),
         "horizontalpodautoscalers" => json!({"desiredReplicas": 0, "currentMetrics": null}),
         "poddisruptionbudgets" => json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0,
             "expectedPods": 0}),
@@ -86,10 +89,7 @@ fn set_in(object: &mut Value, parent: &str, key: &str, value: Value) {
 }
 
 fn items(list: &mut Value) -> impl Iterator<Item = &mut Value> {
-    list.as_array_mut()
-        .into_iter()
-        .flatten()
-        .filter(|item| item.is_object())
+    list.as_array_mut().into_iter().flatten().filter(|item| item.is_object())
 }
 
 fn member<'a>(object: &'a mut Value, key: &str) -> Option<&'a mut Value> {
@@ -111,12 +111,7 @@ fn deployment(spec: &mut Value) {
     set(spec, "progressDeadlineSeconds", json!(600));
     set_in(spec, "strategy", "type", json!("RollingUpdate"));
     if spec["strategy"]["type"] == "RollingUpdate" {
-        set_in(
-            &mut spec["strategy"],
-            "rollingUpdate",
-            "maxUnavailable",
-            json!("25%"),
-        );
+        set_in(&mut spec["strategy"], "rollingUpdate", "maxUnavailable", json!("25%"));
         set_in(&mut spec["strategy"], "rollingUpdate", "maxSurge", json!("25%"));
     }
     template(spec);
@@ -126,12 +121,7 @@ fn daemon_set(spec: &mut Value) {
     set(spec, "revisionHistoryLimit", json!(10));
     set_in(spec, "updateStrategy", "type", json!("RollingUpdate"));
     if spec["updateStrategy"]["type"] == "RollingUpdate" {
-        set_in(
-            &mut spec["updateStrategy"],
-            "rollingUpdate",
-            "maxUnavailable",
-            json!(1),
-        );
+        set_in(&mut spec["updateStrategy"], "rollingUpdate", "maxUnavailable", json!(1));
         set_in(&mut spec["updateStrategy"], "rollingUpdate", "maxSurge", json!(0));
     }
     template(spec);
@@ -143,25 +133,10 @@ fn stateful_set(spec: &mut Value) {
     set(spec, "podManagementPolicy", json!("OrderedReady"));
     set_in(spec, "updateStrategy", "type", json!("RollingUpdate"));
     if spec["updateStrategy"]["type"] == "RollingUpdate" {
-        set_in(
-            &mut spec["updateStrategy"],
-            "rollingUpdate",
-            "partition",
-            json!(0),
-        );
+        set_in(&mut spec["updateStrategy"], "rollingUpdate", "partition", json!(0));
     }
-    set_in(
-        spec,
-        "persistentVolumeClaimRetentionPolicy",
-        "whenDeleted",
-        json!("Retain"),
-    );
-    set_in(
-        spec,
-        "persistentVolumeClaimRetentionPolicy",
-        "whenScaled",
-        json!("Retain"),
-    );
+    set_in(spec, "persistentVolumeClaimRetentionPolicy", "whenDeleted", json!("Retain"));
+    set_in(spec, "persistentVolumeClaimRetentionPolicy", "whenScaled", json!("Retain"));
     template(spec);
 }
 
@@ -195,9 +170,7 @@ fn autoscaler(kind: &Kind, spec: &mut Value) {
         spec["metrics"] = json!([{"type": "Resource", "resource": {"name": "cpu",
             "target": {"type": "Utilization", "averageUtilization": 80}}}]);
     }
-    let Some(behavior) = member(spec, "behavior") else {
-        return;
-    };
+    let Some(behavior) = member(spec, "behavior") else { return };
     if let Some(up) = member(behavior, "scaleUp") {
         set(up, "stabilizationWindowSeconds", json!(0));
         set(up, "selectPolicy", json!("Max"));
@@ -209,11 +182,7 @@ fn autoscaler(kind: &Kind, spec: &mut Value) {
     }
     if let Some(down) = member(behavior, "scaleDown") {
         set(down, "selectPolicy", json!("Max"));
-        set(
-            down,
-            "policies",
-            json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]),
-        );
+        set(down, "policies", json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]));
     }
 }
 
@@ -222,11 +191,7 @@ fn network_policy(spec: &mut Value) {
         return;
     }
     let egress = spec["egress"].as_array().is_some_and(|e| !e.is_empty());
-    let types = if egress {
-        json!(["Ingress", "Egress"])
-    } else {
-        json!(["Ingress"])
-    };
+    let types = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
     set(spec, "policyTypes", types);
     for direction in ["ingress", "egress"] {
         for rule in spec[direction].as_array_mut().into_iter().flatten() {
@@ -273,12 +238,7 @@ fn service(spec: &mut Value) {
     set(spec, "sessionAffinity", json!("None"));
     if spec["sessionAffinity"] == "ClientIP" {
         object_mut(&mut spec["sessionAffinityConfig"]);
-        set_in(
-            &mut spec["sessionAffinityConfig"],
-            "clientIP",
-            "timeoutSeconds",
-            json!(10800),
-        );
+        set_in(&mut spec["sessionAffinityConfig"], "clientIP", "timeoutSeconds", json!(10800));
     }
     for port in items(&mut spec["ports"]) {
         set(port, "protocol", json!("TCP"));
@@ -314,21 +274,15 @@ fn custom_resource_definition(spec: &mut Value) {
         }
     }
     set_in(spec, "conversion", "strategy", json!("None"));
-    if let Some(service) = member(&mut spec["conversion"], "webhook")
-        .and_then(|w| member(w, "clientConfig"))
-        .and_then(|c| member(c, "service"))
+    if let Some(service) =
+        member(&mut spec["conversion"], "webhook").and_then(|w| member(w, "clientConfig")).and_then(|c| member(c, "service"))
     {
         set(service, "port", json!(443));
     }
 }
 
 fn webhooks(object: &mut Value, mutating: bool) {
-    for entry in object["webhooks"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .filter(|w| w.is_object())
-    {
+    for entry in object["webhooks"].as_array_mut().into_iter().flatten().filter(|w| w.is_object()) {
         set(entry, "failurePolicy", json!("Fail"));
         set(entry, "matchPolicy", json!("Equivalent"));
         set(entry, "namespaceSelector", json!({}));
@@ -373,11 +327,7 @@ pub(crate) fn pod_spec(spec: &mut Value) {
     set(spec, "dnsPolicy", json!("ClusterFirst"));
     set(spec, "schedulerName", json!("default-scheduler"));
     set(spec, "securityContext", json!({}));
-    if let Some(name) = spec["serviceAccountName"]
-        .as_str()
-        .filter(|n| !n.is_empty())
-        .map(str::to_owned)
-    {
+    if let Some(name) = spec["serviceAccountName"].as_str().filter(|n| !n.is_empty()).map(str::to_owned) {
         set(spec, "serviceAccount", json!(name));
     } else if spec["serviceAccount"].is_string() {
         spec["serviceAccountName"] = spec["serviceAccount"].clone();
@@ -409,11 +359,7 @@ fn container(one: &mut Value) {
     set(one, "terminationMessagePolicy", json!("File"));
     if one["imagePullPolicy"].is_null() {
         let image = one["image"].as_str().unwrap_or_default();
-        one["imagePullPolicy"] = json!(if pulls_always(image) {
-            "Always"
-        } else {
-            "IfNotPresent"
-        });
+        one["imagePullPolicy"] = json!(if pulls_always(image) { "Always" } else { "IfNotPresent" });
     }
     if let Some(ports) = member_array(one, "ports") {
         for port in ports {
@@ -433,10 +379,7 @@ fn container(one: &mut Value) {
         }
     }
     for hook in ["postStart", "preStop"] {
-        if let Some(get) = member(one, "lifecycle")
-            .and_then(|l| member(l, hook))
-            .and_then(|h| member(h, "httpGet"))
-        {
+        if let Some(get) = member(one, "lifecycle").and_then(|l| member(l, hook)).and_then(|h| member(h, "httpGet")) {
             set(get, "path", json!("/"));
             set(get, "scheme", json!("HTTP"));
         }
@@ -449,7 +392,7 @@ fn container(one: &mut Value) {
     resources(&mut one["resources"]);
 }
 
-/// Requests default to limits; quantities are stored in their canonical form.
+/// Quantities are stored in their canonical form.
 fn resources(resources: &mut Value) {
     for list in ["limits", "requests"] {
         for (_, value) in resources[list].as_object_mut().into_iter().flatten() {
@@ -458,15 +401,16 @@ fn resources(resources: &mut Value) {
             }
         }
     }
-    let limits = resources["limits"].as_object().cloned().unwrap_or_default();
-    if !limits.is_empty() {
-        let requests = object_mut(&mut resources["requests"]);
-        for (name, value) in limits {
-            requests.entry(name).or_insert(value);
-        }
-    }
     let members: &mut Map<String, Value> = object_mut(resources);
     members.retain(|_, v| !v.is_null());
+}
+
+/// What a pod's container does not request it requests up to its limit; templates stay as they are written.
+fn requests_from_limits(resources: &mut Value) {
+    let limits = resources["limits"].as_object().cloned().unwrap_or_default();
+    for (name, value) in limits {
+        object_mut(&mut resources["requests"]).entry(name).or_insert(value);
+    }
 }
 
 fn member_array<'a>(object: &'a mut Value, key: &str) -> Option<impl Iterator<Item = &'a mut Value>> {
@@ -484,12 +428,7 @@ fn pulls_always(image: &str) -> bool {
 }
 
 fn volume(one: &mut Value) {
-    for (source, key) in [
-        ("secret", "defaultMode"),
-        ("configMap", "defaultMode"),
-        ("downwardAPI", "defaultMode"),
-        ("projected", "defaultMode"),
-    ] {
+    for (source, key) in [("secret", "defaultMode"), ("configMap", "defaultMode"), ("downwardAPI", "defaultMode"), ("projected", "defaultMode")] {
         if let Some(source) = member(one, source) {
             set(source, key, json!(420));
         }
@@ -497,11 +436,7 @@ fn volume(one: &mut Value) {
     if let Some(path) = member(one, "hostPath") {
         set(path, "type", json!(""));
     }
-    for source in member(one, "projected")
-        .and_then(|p| member_array(p, "sources"))
-        .into_iter()
-        .flatten()
-    {
+    for source in member(one, "projected").and_then(|p| member_array(p, "sources")).into_iter().flatten() {
         if let Some(token) = member(source, "serviceAccountToken") {
             set(token, "expirationSeconds", json!(3600));
         }
@@ -530,17 +465,10 @@ mod tests {
 
     #[test]
     fn a_deployment() {
-        let object = defaulted(
-            "apps",
-            "v1",
-            "deployments",
-            json!({"spec": {"template": {"spec": {
+        let object = defaulted("apps", "v1", "deployments", json!({"spec": {"template": {"spec": {
             "containers": [{"name": "a", "image": "x:1", "ports": [{"containerPort": 80}],
-                "readinessProbe": {"httpGet": {"port": 80}}}]}}}}),
-        );
-        assert_eq!(
-            object,
-            json!({"spec": {
+                "readinessProbe": {"httpGet": {"port": 80}}}]}}}}));
+        assert_eq!(object, json!({"spec": {
             "template": {
                 "metadata": {},
                 "spec": {
@@ -552,17 +480,13 @@ mod tests {
                     "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
                     "schedulerName": "default-scheduler", "securityContext": {}}},
             "replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}}})
-        );
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}}}));
     }
 
     #[test]
     fn a_service() {
         let object = defaulted("", "v1", "services", json!({"spec": {"ports": [{"port": 80}]}}));
-        assert_eq!(
-            object["spec"]["ports"],
-            json!([{"port": 80, "protocol": "TCP", "targetPort": 80}])
-        );
+        assert_eq!(object["spec"]["ports"], json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]));
         assert_eq!(object["spec"]["type"], "ClusterIP");
     }
 
@@ -572,21 +496,13 @@ mod tests {
         assert_eq!(object, json!({"data": {"a": "Yg=="}, "type": "Opaque"}));
         let mut limited = json!({"limits": {"cpu": "0.5"}, "requests": {"memory": "1024Mi"}});
         resources(&mut limited);
-        assert_eq!(
-            limited,
-            json!({"limits": {"cpu": "500m"}, "requests": {"memory": "1Gi", "cpu": "500m"}})
-        );
+        requests_from_limits(&mut limited);
+        assert_eq!(limited, json!({"limits": {"cpu": "500m"}, "requests": {"memory": "1Gi", "cpu": "500m"}}));
     }
 
     #[test]
     fn images() {
-        let rows = [
-            ("a", true),
-            ("a:latest", true),
-            ("a:1", false),
-            ("r:5000/a", true),
-            ("a@sha256:1", false),
-        ];
+        let rows = [("a", true), ("a:latest", true), ("a:1", false), ("r:5000/a", true), ("a@sha256:1", false)];
         for (image, expected) in rows {
             assert_eq!(pulls_always(image), expected, "{image}");
         }

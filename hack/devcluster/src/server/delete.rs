@@ -15,6 +15,7 @@ use super::decode::metadata;
 use super::read::ListOptions;
 use super::status::Failure;
 use super::strategy;
+use crate::kinds::Kind;
 use crate::store::{Refused, Stored};
 
 /// DeleteOptions, from the body and the query.
@@ -24,6 +25,7 @@ pub(crate) struct DeleteOptions {
     pub(crate) propagation: Option<String>,
     pub(crate) uid: Option<String>,
     pub(crate) revision: Option<String>,
+    pub(crate) dry_run: Option<bool>,
 }
 
 const FOREGROUND: &str = "foregroundDeletion";
@@ -36,13 +38,11 @@ impl Cluster {
         if let Some(policy) = options.propagation.as_deref()
             && !matches!(policy, "Foreground" | "Background" | "Orphan")
         {
-            return Err(Failure::new(
-                422,
-                "Invalid",
-                format!(
-                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {policy:?}: \
-                     supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-                ),
+            return Err(Failure::invalid_options(
+                "DeleteOptions",
+                "propagationPolicy",
+                "FieldValueNotSupported",
+                &format!("Unsupported value: {policy:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""),
             ));
         }
         loop {
@@ -91,7 +91,7 @@ impl Cluster {
             self.after_delete(call, &removed);
             return Ok(None);
         }
-        mark(&mut object, grace);
+        mark(&mut object, (!call.kind.is("", "namespaces")).then_some(grace));
         strategy::mark_terminating(&call.kind, &mut object);
         if object == *stored.value {
             return Ok(Some(Arc::clone(&stored.value)));
@@ -152,10 +152,13 @@ fn check_preconditions(call: &Call, options: &DeleteOptions, stored: &Stored) ->
             && found != wanted.as_str()
         {
             let found = found.as_str().unwrap_or_default();
+            let why = if what == "UID" { "deleted and then recreated" } else { "modified" };
             let detail = format!(
-                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object \
+                 might have been {why}"
             );
-            return Err(Failure::conflict(&call.kind, &call.name, &detail));
+            let kind = Kind { plural: call.kind.kind.clone(), ..Kind::clone(&call.kind) };
+            return Err(Failure::conflict(&kind, &call.name, &detail));
         }
     }
     Ok(())
@@ -184,18 +187,20 @@ fn set_finalizers(object: &mut Value, policy: Option<&str>) {
     }
 }
 
-/// Sets the deletion time and period; a second deletion can only shorten the wait.
-fn mark(object: &mut Value, grace: i64) {
+/// Sets the deletion time and period (`None` for types without one); a second deletion can only shorten the wait.
+fn mark(object: &mut Value, grace: Option<i64>) {
     let fields = metadata(object);
     let running = fields.get("deletionGracePeriodSeconds").and_then(Value::as_i64);
-    if fields.contains_key("deletionTimestamp") && running == Some(grace) {
+    if fields.contains_key("deletionTimestamp") && running == grace {
         return;
     }
-    let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(grace);
+    let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(grace.unwrap_or(0));
     let at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let first = !fields.contains_key("deletionTimestamp");
     fields.insert("deletionTimestamp".to_owned(), json!(at));
-    fields.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+    if let Some(grace) = grace {
+        fields.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+    }
     if first && let Some(generation) = fields.get("generation").and_then(Value::as_i64) {
         fields.insert("generation".to_owned(), json!(generation + 1));
     }
@@ -234,10 +239,10 @@ mod tests {
     #[test]
     fn marking_again_changes_nothing() {
         let mut object = json!({"metadata": {"generation": 1}});
-        mark(&mut object, 30);
+        mark(&mut object, Some(30));
         let first = object.clone();
         assert_eq!(first["metadata"]["generation"], 2);
-        mark(&mut object, 30);
+        mark(&mut object, Some(30));
         assert_eq!(object, first);
     }
 }

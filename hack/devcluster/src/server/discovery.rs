@@ -175,12 +175,21 @@ pub(crate) fn aggregated(kinds: &[Arc<Kind>], core: bool) -> Value {
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
 }
 
+/// The kind of a type in its own version: built-in ones leave out what the document says already.
+fn own_kind(kind: &Kind) -> Value {
+    if kind.custom.is_some() {
+        json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
+    } else {
+        json!({"group": "", "version": "", "kind": kind.kind})
+    }
+}
+
 fn aggregated_resource(kind: &Kind) -> Value {
     let gvk =
         |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut entry = json!({
         "resource": kind.plural,
-        "responseKind": gvk(&kind.group, &kind.version, &kind.kind),
+        "responseKind": own_kind(kind),
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
         "verbs": verbs(kind),
@@ -197,7 +206,9 @@ fn aggregated_resource(kind: &Kind) -> Value {
             .iter()
             .map(|subresource| {
                 let (group, version, name) = subresource_kind(kind, subresource);
-                json!({"subresource": subresource, "responseKind": gvk(&group, &version, &name),
+                let other = (&group, &version) != (&kind.group, &kind.version);
+                let shown = if other { gvk(&group, &version, &name) } else { own_kind(kind) };
+                json!({"subresource": subresource, "responseKind": shown,
                     "verbs": subresource_verbs(subresource)})
             })
             .collect();

@@ -15,20 +15,14 @@ use crate::schema::error::ErrorKind;
 /// Puts the namespace and name of the path into the body, or refuses another one.
 pub(crate) fn place(call: &Call, object: &mut Value) -> Result<(), Failure> {
     if !object.is_object() {
-        return Err(Failure::bad_request(
-            "the object provided is unrecognized: it is no JSON object",
-        ));
+        return Err(Failure::bad_request("the object provided is unrecognized: it is no JSON object"));
     }
     if !object["metadata"].is_object() && !object["metadata"].is_null() {
         return Ok(()); // refused with its type
     }
     let fields = metadata(object);
     let text = |fields: &Map<String, Value>, key: &str| {
-        fields
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+        fields.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let namespace = text(fields, "namespace");
     if call.kind.namespaced {
@@ -58,44 +52,40 @@ pub(crate) fn place(call: &Call, object: &mut Value) -> Result<(), Failure> {
 pub(crate) fn generated_name(prefix: &str) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let random = uuid::Uuid::new_v4();
-    let suffix: String = random.as_bytes()[..5]
-        .iter()
-        .map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()]))
-        .collect();
+    let suffix: String =
+        random.as_bytes()[..5].iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect();
     let prefix: String = prefix.chars().take(58).collect();
     format!("{prefix}{suffix}")
 }
 
-/// A changed object must be the one the path names.
-pub(crate) fn same_identity(call: &Call, old: &Value, new: &mut Value) -> Result<(), Failure> {
-    let (before, after) = (&old["metadata"], new["metadata"].clone());
-    for key in ["name", "namespace"] {
-        if after[key] != before[key] {
-            let error = FieldError::invalid(&format!("metadata.{key}"), &after[key], "field is immutable");
-            return Err(Failure::invalid(&call.kind, &call.name, &[error]));
-        }
+/// A changed object must be the one that was there. A PUT (`replaced`) names it as a precondition.
+pub(crate) fn same_uid(call: &Call, old: &Value, new: &Value, replaced: bool) -> Result<(), Failure> {
+    let uid = new["metadata"]["uid"].as_str().unwrap_or_default();
+    let current = old["metadata"]["uid"].as_str().unwrap_or_default();
+    if uid.is_empty() || uid == current {
+        return Ok(());
     }
-    let uid = after["uid"].as_str().unwrap_or_default();
-    let current = before["uid"].as_str().unwrap_or_default();
-    if !uid.is_empty() && uid != current {
-        let detail =
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
-        return Err(Failure::conflict(&call.kind, &call.name, &detail));
+    if !replaced {
+        let error = FieldError::invalid("metadata.uid", &json!(uid), "field is immutable");
+        return Err(Failure::invalid(&call.kind, &call.name, &[error]));
     }
-    Ok(())
+    let kind = &call.kind;
+    let place = if kind.custom.is_some() { format!("{}/{}", kind.group, kind.plural) } else { kind.plural.clone() };
+    let namespace = if call.namespace.is_empty() { String::new() } else { format!("{}/", call.namespace) };
+    let detail = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{place}/{namespace}{}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {current}",
+        call.name
+    );
+    Err(Failure::conflict(kind, &call.name, &detail))
 }
 
 /// Restores what only the server writes.
 pub(crate) fn keep_system_fields(old: &Value, new: &mut Value) {
     let fields = metadata(new);
-    for key in [
-        "uid",
-        "creationTimestamp",
-        "generation",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "resourceVersion",
-    ] {
+    for key in
+        ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"]
+    {
         match old["metadata"].get(key) {
             Some(value) => fields.insert(key.to_owned(), value.clone()),
             None => fields.shift_remove(key),
@@ -109,10 +99,7 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<FieldError> {
     let meta = &object["metadata"];
     let mut errors = Vec::new();
     match meta["name"].as_str() {
-        None | Some("") => errors.push(FieldError::required(
-            "metadata.name",
-            "name or generateName is required",
-        )),
+        None | Some("") => errors.push(FieldError::required("metadata.name", "name or generateName is required")),
         Some(name) => {
             for problem in name_problems(name, kind.names) {
                 errors.push(FieldError::invalid("metadata.name", &meta["name"], problem));
@@ -133,11 +120,7 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<FieldError> {
     for (key, value) in meta["annotations"].as_object().into_iter().flatten() {
         size += key.len() + value.as_str().map_or(0, str::len);
         if !is_qualified(&key.to_lowercase()) {
-            errors.push(FieldError::invalid(
-                "metadata.annotations",
-                &json!(key),
-                QUALIFIED,
-            ));
+            errors.push(FieldError::invalid("metadata.annotations", &json!(key), QUALIFIED));
         }
     }
     if size > 256 * 1024 {
@@ -148,20 +131,11 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<FieldError> {
             "may not be more than 262144 bytes",
         ));
     }
-    for (index, owner) in meta["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for (index, owner) in meta["ownerReferences"].as_array().into_iter().flatten().enumerate() {
         for key in ["apiVersion", "kind", "name", "uid"] {
             if owner[key].as_str().unwrap_or_default().is_empty() {
                 let field = format!("metadata.ownerReferences[{index}].{key}");
-                errors.push(FieldError::invalid(
-                    &field,
-                    &json!(""),
-                    format!("{key} must not be empty"),
-                ));
+                errors.push(FieldError::invalid(&field, &json!(""), format!("{key} must not be empty")));
             }
         }
     }
@@ -199,11 +173,7 @@ pub(crate) fn check_update(old: &Value, new: &Value) -> Vec<FieldError> {
     }
     let list = |object: &Value| -> Vec<String> {
         let finalizers = object["metadata"]["finalizers"].as_array();
-        finalizers
-            .into_iter()
-            .flatten()
-            .filter_map(|f| f.as_str().map(str::to_owned))
-            .collect()
+        finalizers.into_iter().flatten().filter_map(|f| f.as_str().map(str::to_owned)).collect()
     };
     let before = list(old);
     let added: Vec<String> = list(new).into_iter().filter(|f| !before.contains(f)).collect();
@@ -224,9 +194,7 @@ pub(crate) fn check_update(old: &Value, new: &Value) -> Vec<FieldError> {
 
 /// Members in the order kube-apiserver prints them.
 pub(crate) fn order(object: &mut Value) {
-    let Some(members) = object.as_object_mut() else {
-        return;
-    };
+    let Some(members) = object.as_object_mut() else { return };
     let mut sorted = Map::new();
     for key in ["apiVersion", "kind", "metadata"] {
         if let Some(value) = members.shift_remove(key) {
@@ -240,11 +208,7 @@ pub(crate) fn order(object: &mut Value) {
     }
     if let Some(Value::Object(meta)) = sorted.get_mut("metadata") {
         for key in ["labels", "annotations"] {
-            if meta
-                .get(key)
-                .and_then(Value::as_object)
-                .is_some_and(Map::is_empty)
-            {
+            if meta.get(key).and_then(Value::as_object).is_some_and(Map::is_empty) {
                 meta.shift_remove(key);
             }
         }
@@ -264,9 +228,6 @@ const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
     and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
-    alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for \
-    validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with \
     an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
     '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -284,14 +245,7 @@ pub(crate) fn name_problems(name: &str, rule: NameRule) -> Vec<String> {
     let (sound, text) = match rule {
         NameRule::Subdomain => (name.split('.').all(is_label), SUBDOMAIN),
         NameRule::Label => (is_label(name), LABEL),
-        NameRule::Label1035 => (
-            is_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase()),
-            LABEL_1035,
-        ),
-        NameRule::Path => (
-            !matches!(name, "." | "..") && !name.contains(['/', '%']),
-            "may not be '.', '..' or contain '/' or '%'",
-        ),
+        NameRule::Path => (!matches!(name, "." | "..") && !name.contains(['/', '%']), "may not be '.', '..' or contain '/' or '%'"),
     };
     if !sound {
         problems.push(text.to_owned());
@@ -301,28 +255,20 @@ pub(crate) fn name_problems(name: &str, rule: NameRule) -> Vec<String> {
 
 fn is_label(text: &str) -> bool {
     !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
 }
 
 fn is_qualified(key: &str) -> bool {
-    let (prefix, name) = key
-        .split_once('/')
-        .map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    prefix.is_none_or(|p| p.len() <= 253 && p.split('.').all(is_label))
-        && !name.is_empty()
-        && is_label_value(name)
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    prefix.is_none_or(|p| p.len() <= 253 && p.split('.').all(is_label)) && !name.is_empty() && is_label_value(name)
 }
 
 pub(crate) fn is_label_value(text: &str) -> bool {
     let edge = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
     text.len() <= 63
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         && edge(text.bytes().next())
         && edge(text.bytes().last())
 }
@@ -340,7 +286,6 @@ mod tests {
             ("a..b", NameRule::Subdomain, false),
             ("a.b", NameRule::Label, false),
             ("1a", NameRule::Label, true),
-            ("1a", NameRule::Label1035, false),
             ("system:x", NameRule::Path, true),
             ("a/b", NameRule::Path, false),
         ];
@@ -368,10 +313,6 @@ mod tests {
         let old = json!({"metadata": {"deletionTimestamp": "t", "finalizers": ["a"]}});
         assert!(check_update(&old, &json!({"metadata": {}})).is_empty());
         let errors = check_update(&old, &json!({"metadata": {"finalizers": ["a", "b"]}}));
-        assert!(
-            errors[0]
-                .to_string()
-                .ends_with("found new finalizers []string{\"b\"}")
-        );
+        assert!(errors[0].to_string().ends_with("found new finalizers []string{\"b\"}"));
     }
 }

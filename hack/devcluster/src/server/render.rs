@@ -79,11 +79,15 @@ impl Form {
             };
             return Ok(Self { shape, yaml });
         }
-        Err(Failure::new(
-            406,
-            "NotAcceptable",
-            "only the following media types are accepted: application/json, application/yaml",
-        ))
+        Err(Failure {
+            details: Some(json!({})),
+            ..Failure::new(
+                406,
+                "NotAcceptable",
+                "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
+                 application/json;stream=watch",
+            )
+        })
     }
 }
 
@@ -191,6 +195,14 @@ pub(crate) fn respond(code: u16, form: Form, value: &Value) -> Response<Body> {
     response
         .headers_mut()
         .insert("cache-control", HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// The answer outside of any API group.
+pub(crate) fn no_page() -> Response<Body> {
+    let mut response = Response::new(Body::from("404 page not found\n"));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response.headers_mut().insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

@@ -39,10 +39,7 @@ struct Asked {
 
 impl Asked {
     fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
     }
 
     fn parameter(&self, name: &str) -> &str {
@@ -50,28 +47,17 @@ impl Asked {
     }
 
     fn flag(&self, name: &str) -> bool {
-        self.query
-            .get(name)
-            .is_some_and(|v| !matches!(v.as_str(), "false" | "0"))
+        self.query.get(name).is_some_and(|v| !matches!(v.as_str(), "false" | "0"))
     }
 
     /// The body as JSON, from JSON or YAML.
     fn json(&self) -> Result<Value, Failure> {
-        let media = self
-            .header("content-type")
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
+        let media = self.header("content-type").split(';').next().unwrap_or_default().trim();
         if media == "application/vnd.kubernetes.protobuf" {
             return protobuf::decode(&self.body).map_err(Failure::bad_request);
         }
         if media.contains("cbor") {
-            let accepted = [
-                "application/json",
-                "application/yaml",
-                "application/vnd.kubernetes.protobuf",
-            ];
+            let accepted = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
             return Err(unsupported_media(&accepted));
         }
         if media.contains("yaml") {
@@ -104,9 +90,7 @@ impl Cluster {
     pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
-        let query = url::form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect();
+        let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let body = match Limited::new(body, LIMIT).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -115,17 +99,28 @@ impl Cluster {
             }
             Err(error) => return render::refusal(&Failure::bad_request(format!("unreadable body: {error}"))),
         };
-        let asked = Asked {
-            method: parts.method,
-            path: parts.uri.path().to_owned(),
-            query,
-            headers: parts.headers,
-            body,
-        };
+        let asked =
+            Asked { method: parts.method, path: parts.uri.path().to_owned(), query, headers: parts.headers, body };
         let answer = self.answer(&asked).await;
-        let response = answer.unwrap_or_else(|failure| render::refusal(&failure));
+        let response = match answer {
+            Err(failure) if failure.code == 404 && !self.serves(&asked.path) => render::no_page(),
+            answer => answer.unwrap_or_else(|failure| render::refusal(&failure)),
+        };
         tracing::trace!(method = %asked.method, path = asked.path, code = response.status().as_u16(), "answered");
         response
+    }
+
+    /// Whether anything is served at or below the group version of a path.
+    fn serves(&self, path: &str) -> bool {
+        let mut segments = path.split('/').skip(1);
+        match (segments.next(), segments.next(), segments.next()) {
+            (Some("api"), version, _) => version.is_none_or(|v| v == "v1"),
+            (Some("apis"), Some(group), version) => {
+                let kinds = self.registry.all();
+                kinds.iter().any(|k| k.group == group && version.is_none_or(|v| v == k.version))
+            }
+            _ => false,
+        }
     }
 
     fn authenticate(&self, asked: &Asked) -> Result<Arc<User>, Failure> {
@@ -133,10 +128,7 @@ impl Cluster {
         if header.is_empty() {
             return Ok(Arc::new(User::anonymous()));
         }
-        header
-            .strip_prefix("Bearer ")
-            .and_then(|token| self.user_of(token.trim()))
-            .ok_or_else(Failure::unauthorized)
+        header.strip_prefix("Bearer ").and_then(|token| self.user_of(token.trim())).ok_or_else(Failure::unauthorized)
     }
 
     async fn answer(&self, asked: &Asked) -> Result<Response<Body>, Failure> {
@@ -151,15 +143,9 @@ impl Cluster {
         if *user == User::anonymous() {
             let verb = asked.method.as_str().to_lowercase();
             let message = format!("forbidden: User \"system:anonymous\" cannot {verb} path {path:?}");
-            return Err(Failure {
-                details: Some(json!({})),
-                ..Failure::new(403, "Forbidden", message)
-            });
+            return Err(Failure { details: Some(json!({})), ..Failure::new(403, "Forbidden", message) });
         }
-        let form = Form::negotiate(
-            asked.header("accept"),
-            asked.query.get("includeObject").map(String::as_str),
-        );
+        let form = Form::negotiate(asked.header("accept"), asked.query.get("includeObject").map(String::as_str));
         let json_form = form.clone().unwrap_or(Form::JSON);
         if let Some(document) = self.document(&segments, json_form) {
             let (value, form) = document?;
@@ -172,22 +158,26 @@ impl Cluster {
             _ => return Err(Failure::no_such_path()),
         };
         let mut call = self.locate(group, version, rest, user)?;
+        let options = match asked.method {
+            Method::POST => "CreateOptions",
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            _ => "DeleteOptions",
+        };
         call.dry_run = match asked.parameter("dryRun") {
             "" => false,
             "All" => true,
             other => {
-                return Err(Failure::bad_request(format!(
-                    "invalid dryRun {other:?}: Unsupported value: supported values: \"All\""
-                )));
+                let message = format!("Unsupported value: [{other:?}]: supported values: \"All\"");
+                return Err(Failure::invalid_options(options, "dryRun", "FieldValueNotSupported", &message));
             }
         };
+        if asked.method == Method::DELETE {
+            // Options in the body replace those in the query.
+            call.dry_run = delete_options(asked)?.dry_run.unwrap_or(call.dry_run);
+        }
         call.force = asked.flag("force");
-        let agent = asked
-            .header("user-agent")
-            .split('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let agent = asked.header("user-agent").split('/').next().unwrap_or_default().to_owned();
         call.manager = match asked.parameter("fieldManager") {
             "" if agent.is_empty() => "unknown".to_owned(),
             "" => agent,
@@ -198,22 +188,12 @@ impl Cluster {
             "Ignore" => FieldValidation::Ignore,
             "Warn" | "" => FieldValidation::Warn,
             other => {
-                return Err(Failure::new(
-                    422,
-                    "Invalid",
-                    format!(
-                        "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: {other:?}: \
-                         supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
-                    ),
-                ));
+                let message =
+                    format!("Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
+                return Err(Failure::invalid_options(options, "fieldValidation", "FieldValueNotSupported", &message));
             }
         };
-        if let Some(warning) = call
-            .kind
-            .custom
-            .as_ref()
-            .and_then(|c| c.deprecation(&call.kind.version))
-        {
+        if let Some(warning) = call.kind.custom.as_ref().and_then(|c| c.deprecation(&call.kind.version)) {
             call.warn(&warning);
         }
         self.authorize(&call, verb_of(asked, &call))?;
@@ -228,18 +208,11 @@ impl Cluster {
     /// Discovery and OpenAPI.
     fn document(&self, segments: &[&str], form: Form) -> Option<Result<(Value, Form), Failure>> {
         let kinds = self.registry.all();
-        let plain = Form {
-            shape: Shape::Object,
-            ..form
-        };
+        let plain = Form { shape: Shape::Object, ..form };
         let found = |value: Option<Value>| value.map(|v| (v, plain)).ok_or_else(Failure::no_such_path);
         match segments {
-            ["api"] if form.shape == Shape::Discovery => {
-                Some(Ok((discovery::aggregated(&kinds, true), form)))
-            }
-            ["apis"] if form.shape == Shape::Discovery => {
-                Some(Ok((discovery::aggregated(&kinds, false), form)))
-            }
+            ["api"] if form.shape == Shape::Discovery => Some(Ok((discovery::aggregated(&kinds, true), form))),
+            ["apis"] if form.shape == Shape::Discovery => Some(Ok((discovery::aggregated(&kinds, false), form))),
             ["api"] => Some(Ok((discovery::core_versions(self.address()), plain))),
             ["apis"] => Some(Ok((discovery::group_list(&kinds), plain))),
             ["api", version] => Some(found(discovery::resources(&kinds, "", version))),
@@ -248,14 +221,10 @@ impl Cluster {
             ["openapi", "v2"] => Some(Ok((self.with_docs(openapi::v2_document), Form::JSON))),
             ["openapi", "v3"] => Some(Ok((self.with_docs(openapi::v3_index), Form::JSON))),
             ["openapi", "v3", "api", version] => {
-                Some(found(self.with_docs(|kinds, crds| {
-                    openapi::v3_document("", version, kinds, crds)
-                })))
+                Some(found(self.with_docs(|kinds, crds| openapi::v3_document("", version, kinds, crds))))
             }
             ["openapi", "v3", "apis", group, version] => {
-                Some(found(self.with_docs(|kinds, crds| {
-                    openapi::v3_document(group, version, kinds, crds)
-                })))
+                Some(found(self.with_docs(|kinds, crds| openapi::v3_document(group, version, kinds, crds))))
             }
             _ => None,
         }
@@ -263,10 +232,8 @@ impl Cluster {
 
     fn with_docs<T>(&self, build: impl FnOnce(&[KindDoc<'_>], &[Value]) -> T) -> T {
         let kinds = self.registry.all();
-        let subresources: Vec<Vec<&str>> = kinds
-            .iter()
-            .map(|k| k.subresources.iter().map(String::as_str).collect())
-            .collect();
+        let subresources: Vec<Vec<&str>> =
+            kinds.iter().map(|k| k.subresources.iter().map(String::as_str).collect()).collect();
         let docs: Vec<KindDoc<'_>> = kinds
             .iter()
             .zip(&subresources)
@@ -296,13 +263,8 @@ impl Cluster {
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
             rest => ("", rest),
         };
-        let [plural, rest @ ..] = rest else {
-            return Err(Failure::no_such_path());
-        };
-        let kind = self
-            .registry
-            .find(group, version, plural)
-            .ok_or_else(Failure::no_such_path)?;
+        let [plural, rest @ ..] = rest else { return Err(Failure::no_such_path()) };
+        let kind = self.registry.find(group, version, plural).ok_or_else(Failure::no_such_path)?;
         if !namespace.is_empty() && !kind.namespaced {
             return Err(Failure::no_such_path());
         }
@@ -324,13 +286,7 @@ impl Cluster {
     }
 
     async fn perform(&self, asked: &Asked, call: &Call, form: Form) -> Result<Response<Body>, Failure> {
-        let object = |code: u16, value: Value| {
-            Ok(render::respond(
-                code,
-                form,
-                &render::object(form, &call.kind, value),
-            ))
-        };
+        let object = |code: u16, value: Value| Ok(render::respond(code, form, &render::object(form, &call.kind, value)));
         let written = |w: Written| object(if w.created { 201 } else { 200 }, w.object);
         if call.kind.verbs == Verbs::Ask {
             if asked.method != Method::POST || !call.name.is_empty() {
@@ -340,18 +296,12 @@ impl Cluster {
         }
         if call.name.is_empty() {
             return match asked.method {
-                Method::GET if asked.flag("watch") => Ok(render::watch(
-                    form,
-                    call,
-                    self.watch(call, &watch_options(asked)?)?,
-                )),
+                Method::GET if asked.flag("watch") => {
+                    Ok(render::watch(form, call, self.watch(call, &watch_options(asked)?)?))
+                }
                 Method::GET => {
                     let listed = self.list(call, &list_options(asked)?).await?;
-                    Ok(render::respond(
-                        200,
-                        form,
-                        &render::list(form, &call.kind, listed),
-                    ))
+                    Ok(render::respond(200, form, &render::list(form, &call.kind, listed)))
                 }
                 Method::POST => {
                     if call.kind.namespaced && call.namespace.is_empty() {
@@ -360,14 +310,8 @@ impl Cluster {
                     object(201, self.create(call, asked.json()?).await?)
                 }
                 Method::DELETE => {
-                    let listed = self
-                        .delete_all(call, &list_options(asked)?, &delete_options(asked)?)
-                        .await?;
-                    Ok(render::respond(
-                        200,
-                        form,
-                        &render::list(form, &call.kind, listed),
-                    ))
+                    let listed = self.delete_all(call, &list_options(asked)?, &delete_options(asked)?).await?;
+                    Ok(render::respond(200, form, &render::list(form, &call.kind, listed)))
                 }
                 _ => Err(Failure::method_not_allowed()),
             };
@@ -379,9 +323,7 @@ impl Cluster {
             (&Method::GET, "log") => {
                 self.stored(call)?;
                 let mut response = Response::new(Body::empty());
-                response
-                    .headers_mut()
-                    .insert("content-type", http::HeaderValue::from_static("text/plain"));
+                response.headers_mut().insert("content-type", http::HeaderValue::from_static("text/plain"));
                 Ok(response)
             }
             (_, "binding" | "eviction" | "token" | "log") => Err(Failure::method_not_allowed()),
@@ -400,12 +342,7 @@ impl Cluster {
     }
 
     async fn patch(&self, call: &Call, asked: &Asked) -> Result<Written, Failure> {
-        let media = asked
-            .header("content-type")
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
+        let media = asked.header("content-type").split(';').next().unwrap_or_default().trim();
         let body = || -> Result<Value, Failure> {
             serde_json::from_slice(&asked.body)
                 .map_err(|e| Failure::bad_request(format!("error decoding patch: {e}")))
@@ -415,9 +352,7 @@ impl Cluster {
             if value.is_object() {
                 Ok(value)
             } else {
-                Err(Failure::bad_request(
-                    "error decoding patch: json: cannot unmarshal into a map",
-                ))
+                Err(Failure::bad_request("error decoding patch: json: cannot unmarshal into a map"))
             }
         };
         match media {
@@ -428,23 +363,24 @@ impl Cluster {
             }
             "application/apply-patch+yaml" => {
                 if asked.parameter("fieldManager").is_empty() {
-                    return Err(Failure::new(
-                        422,
-                        "Invalid",
-                        "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply \
-                         patch",
+                    return Err(Failure::invalid_options(
+                        "PatchOptions",
+                        "fieldManager",
+                        "FieldValueRequired",
+                        "Required value: is required for apply patch",
                     ));
                 }
                 self.change(call, Change::Apply(&asked.json()?)).await
             }
-            _ => {
-                let mut accepted = vec!["application/json-patch+json", "application/merge-patch+json"];
-                if call.kind.custom.is_none() {
-                    accepted.push("application/strategic-merge-patch+json");
-                }
-                accepted.push("application/apply-patch+yaml");
-                Err(unsupported_media(&accepted))
-            }
+            "application/strategic-merge-patch+json" => Err(unsupported_media(&[
+                "application/json-patch+json",
+                "application/merge-patch+json",
+                "application/apply-patch+yaml",
+            ])),
+            _ => Err(Failure {
+                details: Some(json!({})),
+                ..Failure::new(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+            }),
         }
     }
 }
@@ -465,18 +401,14 @@ fn verb_of(asked: &Asked, call: &Call) -> &'static str {
 
 fn decoded(segment: &str) -> String {
     let plus = segment.replace('+', "%2B");
-    url::form_urlencoded::parse(plus.as_bytes())
-        .next()
-        .map_or_else(String::new, |(name, _)| name.into_owned())
+    url::form_urlencoded::parse(plus.as_bytes()).next().map_or_else(String::new, |(name, _)| name.into_owned())
 }
 
 fn number<T: std::str::FromStr>(asked: &Asked, name: &str) -> Result<Option<T>, Failure> {
     match asked.parameter(name) {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| {
-            Failure::bad_request(format!(
-                "strconv.ParseInt: parsing {text:?}: invalid syntax in parameter {name}"
-            ))
+            Failure::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax in parameter {name}"))
         }),
     }
 }
@@ -493,16 +425,13 @@ fn list_options(asked: &Asked) -> Result<ListOptions, Failure> {
 }
 
 fn watch_options(asked: &Asked) -> Result<WatchOptions, Failure> {
-    let initial = asked
-        .query
-        .get("sendInitialEvents")
-        .map(|v| v == "true" || v == "1");
+    let initial = asked.query.get("sendInitialEvents").map(|v| v == "true" || v == "1");
     if initial.is_some() && asked.parameter("resourceVersionMatch") != "NotOlderThan" {
-        return Err(Failure::new(
-            422,
-            "Invalid",
-            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires \
-             setting resourceVersionMatch to NotOlderThan",
+        return Err(Failure::invalid_options(
+            "ListOptions",
+            "resourceVersionMatch",
+            "FieldValueForbidden",
+            "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         ));
     }
     Ok(WatchOptions {
@@ -516,17 +445,12 @@ fn watch_options(asked: &Asked) -> Result<WatchOptions, Failure> {
 }
 
 fn delete_options(asked: &Asked) -> Result<DeleteOptions, Failure> {
-    let body = if asked.body.is_empty() {
-        json!({})
-    } else {
-        asked.json()?
-    };
+    // A body replaces the query parameters.
+    let from_body = !asked.body.is_empty();
+    let body = if from_body { asked.json()? } else { json!({}) };
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let query = |name: &str| {
-        Some(asked.parameter(name))
-            .filter(|v| !v.is_empty())
-            .map(str::to_owned)
-    };
+    let query =
+        |name: &str| Some(asked.parameter(name)).filter(|v| !v.is_empty() && !from_body).map(str::to_owned);
     let orphan = match body["orphanDependents"].as_bool() {
         Some(true) => Some("Orphan".to_owned()),
         Some(false) => Some("Background".to_owned()),
@@ -535,13 +459,13 @@ fn delete_options(asked: &Asked) -> Result<DeleteOptions, Failure> {
     Ok(DeleteOptions {
         grace: match body["gracePeriodSeconds"].as_i64() {
             Some(seconds) => Some(seconds),
+            None if from_body => None,
             None => number(asked, "gracePeriodSeconds")?,
         },
-        propagation: text(&body["propagationPolicy"])
-            .or(orphan)
-            .or_else(|| query("propagationPolicy")),
+        propagation: text(&body["propagationPolicy"]).or(orphan).or_else(|| query("propagationPolicy")),
         uid: text(&body["preconditions"]["uid"]),
         revision: text(&body["preconditions"]["resourceVersion"]),
+        dry_run: from_body.then(|| body["dryRun"].as_array().is_some_and(|d| d.iter().any(|v| v == "All"))),
     })
 }
 

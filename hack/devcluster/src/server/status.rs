@@ -112,6 +112,33 @@ impl Failure {
         }
     }
 
+    /// An update without the resourceVersion, of a type that insists on it.
+    pub(crate) fn unlocked(kind: &Kind, name: &str) -> Self {
+        let resource = Kind { kind: kind.plural.clone(), ..kind.clone() };
+        let error = FieldError::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+        Self::invalid(&resource, name, &[error])
+    }
+
+    /// Unknown fields in a patch, under strict field validation.
+    pub(crate) fn strict_patch(patch: &str, unknown: &[String]) -> Self {
+        let fields: Vec<String> = unknown.iter().map(|f| format!("unknown field {f:?}")).collect();
+        let message = format!("Invalid value: {patch:?}: strict decoding error: {}", fields.join(", "));
+        let causes = json!([{"reason": "FieldValueInvalid", "message": message, "field": "patch"}]);
+        Self {
+            details: Some(json!({"causes": causes})),
+            ..Self::new(422, "Invalid", format!(" \"\" is invalid: patch: {message}"))
+        }
+    }
+
+    /// Mistakes in query parameters, as `CreateOptions.meta.k8s.io`.
+    pub(crate) fn invalid_options(options: &str, field: &str, reason: &str, message: &str) -> Self {
+        let causes = json!([{"reason": reason, "message": message, "field": field}]);
+        Self {
+            details: Some(json!({"group": "meta.k8s.io", "kind": options, "causes": causes})),
+            ..Self::new(422, "Invalid", format!("{options}.meta.k8s.io \"\" is invalid: {field}: {message}"))
+        }
+    }
+
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }
@@ -172,6 +199,22 @@ impl Failure {
         }
         status["code"] = json!(self.code);
         status
+    }
+}
+
+/// A value as Go's `%v` prints it: `map[a:1 b:[x y]]`.
+pub(crate) fn go_text(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(b) => b.to_string(),
+        Value::Number(n) => n.to_string(),
+        Value::String(s) => s.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go_text).collect::<Vec<_>>().join(" ")),
+        Value::Object(members) => {
+            let sorted: std::collections::BTreeMap<_, _> = members.iter().collect();
+            let members: Vec<String> = sorted.iter().map(|(k, v)| format!("{k}:{}", go_text(v))).collect();
+            format!("map[{}]", members.join(" "))
+        }
     }
 }
 

@@ -3,10 +3,7 @@
 //! Owns: its order (shape, ownership, mutating admission, preparation, validation, validating admission, storage)
 //! and optimistic locking. Promises: the same order for HTTP clients and controllers; nothing is stored that was
 //! refused at any stage. Never: knows one type from another (see [`super::strategy`]).
-#![expect(
-    clippy::disallowed_methods,
-    reason = "shell: stamps creation times and the times of field owners"
-)]
+#![expect(clippy::disallowed_methods, reason = "shell: stamps creation times and the times of field owners")]
 
 use std::sync::Arc;
 
@@ -54,13 +51,8 @@ pub(crate) fn now() -> String {
 impl Cluster {
     /// POST.
     pub(crate) async fn create(&self, call: &Call, body: Value) -> Result<Value, Failure> {
-        if body["metadata"]["resourceVersion"]
-            .as_str()
-            .is_some_and(|r| !r.is_empty())
-        {
-            return Err(Failure::bad_request(
-                "resourceVersion should not be set on objects to be created",
-            ));
+        if body["metadata"]["resourceVersion"].as_str().is_some_and(|r| !r.is_empty()) {
+            return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
         }
         let mut body = body;
         meta::place(call, &mut body)?;
@@ -71,7 +63,6 @@ impl Cluster {
     /// Creates a decoded object; `owned` when server-side apply has already recorded its owners.
     async fn create_decoded(&self, call: &Call, mut object: Value, owned: bool) -> Result<Value, Failure> {
         let kind = &call.kind;
-        self.check_namespace(call)?;
         let named = object["metadata"]["name"].as_str().is_some_and(|n| !n.is_empty());
         if !named && let Some(prefix) = object["metadata"]["generateName"].as_str() {
             let name = meta::generated_name(prefix);
@@ -79,28 +70,23 @@ impl Cluster {
         }
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let call = &call.named(&call.namespace, &name);
+        self.check_namespace(call)?;
         strategy::drop_on_create(kind, &mut object);
         let now = now();
         if !owned {
             object = ownership::track(self, call, None, object, &now).await;
         }
+        // What admission adds belongs to nobody.
         let before = object.clone();
         object = self.mutate(call, Operation::Create, object, None).await?;
         if object != before {
             super::decode::shape(kind, &mut object)?;
             strategy::drop_on_create(kind, &mut object);
-            object = ownership::track(self, call, owned.then_some(&before), object, &now).await;
         }
         let fields = metadata(&mut object);
         fields.insert("uid".to_owned(), json!(uuid::Uuid::new_v4().to_string()));
         fields.insert("creationTimestamp".to_owned(), json!(now));
-        for key in [
-            "resourceVersion",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "selfLink",
-            "generation",
-        ] {
+        for key in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
             fields.shift_remove(key);
         }
         if kind.generation {
@@ -112,11 +98,7 @@ impl Cluster {
         if !errors.is_empty() {
             return Err(Failure::invalid(kind, &name, &errors));
         }
-        let subject = Subject {
-            operation: Operation::Create,
-            object: Some(&object),
-            old: None,
-        };
+        let subject = Subject { operation: Operation::Create, object: Some(&object), old: None };
         self.validate(call, subject).await?;
         meta::order(&mut object);
         if call.dry_run {
@@ -144,12 +126,7 @@ impl Cluster {
                 return self.change_missing(call, change).await;
             };
             match self.change_once(call, change, &stored).await? {
-                Some(object) => {
-                    return Ok(Written {
-                        object,
-                        created: false,
-                    });
-                }
+                Some(object) => return Ok(Written { object, created: false }),
                 None => tokio::task::yield_now().await,
             }
         }
@@ -173,35 +150,22 @@ impl Cluster {
                 let object = ownership::apply(self, call, None, &config, &now()).await?;
                 let object = self.decode(call, object)?;
                 let object = self.create_decoded(call, object, true).await?;
-                Ok(Written {
-                    object,
-                    created: true,
-                })
+                Ok(Written { object, created: true })
             }
             Change::Replace(body) if main && kind.create_on_update => {
                 let mut body = body.clone();
                 metadata(&mut body).shift_remove("resourceVersion");
                 let object = self.create(call, body).await?;
-                Ok(Written {
-                    object,
-                    created: true,
-                })
+                Ok(Written { object, created: true })
             }
-            Change::Replace(_)
-            | Change::Json(_)
-            | Change::Merge(_)
-            | Change::Strategic(_)
-            | Change::Apply(_) => Err(Failure::not_found(kind, &call.name)),
+            Change::Replace(_) | Change::Json(_) | Change::Merge(_) | Change::Strategic(_) | Change::Apply(_) => {
+                Err(Failure::not_found(kind, &call.name))
+            }
         }
     }
 
     /// One attempt; `None` when another write came between and this one may be tried again.
-    async fn change_once(
-        &self,
-        call: &Call,
-        change: Change<'_>,
-        stored: &Stored,
-    ) -> Result<Option<Value>, Failure> {
+    async fn change_once(&self, call: &Call, change: Change<'_>, stored: &Stored) -> Result<Option<Value>, Failure> {
         let kind = &call.kind;
         let old = self.read(kind, stored).await?;
         let now = now();
@@ -210,34 +174,18 @@ impl Cluster {
         } else {
             self.changed(call, change, &old, &now).await?
         };
-        let wanted = new["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let wanted = new["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
         let current = stored.revision.to_string();
-        if matches!(change, Change::Replace(_))
-            && wanted.is_empty()
-            && kind.locked_updates
-            && call.subresource.is_empty()
-        {
-            return Err(Failure::invalid(
-                kind,
-                &call.name,
-                &[crate::schema::FieldError::invalid(
-                    "metadata.resourceVersion",
-                    &json!(0),
-                    "must be specified for an update",
-                )],
-            ));
+        if matches!(change, Change::Replace(_)) && wanted.is_empty() && kind.locked_updates && call.subresource.is_empty() {
+            return Err(Failure::unlocked(kind, &call.name));
         }
         if !wanted.is_empty() && wanted != current {
             return Err(Failure::modified(kind, &call.name));
         }
-        meta::same_identity(call, &old, &mut new)?;
+        meta::same_uid(call, &old, &new, matches!(change, Change::Replace(_)))?;
         meta::keep_system_fields(&old, &mut new);
         strategy::isolate(kind, &call.subresource, &old, &mut new);
-        let applied = matches!(change, Change::Apply(_));
-        if !applied {
+        if !matches!(change, Change::Apply(_)) {
             new = ownership::track(self, call, Some(&old), new, &now).await;
         }
         let before = new.clone();
@@ -246,7 +194,6 @@ impl Cluster {
             super::decode::shape(kind, &mut new)?;
             meta::keep_system_fields(&old, &mut new);
             strategy::isolate(kind, &call.subresource, &old, &mut new);
-            new = ownership::track(self, call, Some(if applied { &before } else { &old }), new, &now).await;
         }
         strategy::prepare_update(self, call, &old, &mut new)?;
         if kind.generation && strategy::desired_changed(kind, &old, &new) {
@@ -277,11 +224,7 @@ impl Cluster {
                 Err(Refused::Changed) => return Ok(None),
             }
         };
-        if call.subresource == "scale" {
-            scale::of(kind, &object).map(Some)
-        } else {
-            Ok(Some(object))
-        }
+        if call.subresource == "scale" { scale::of(kind, &object).map(Some) } else { Ok(Some(object)) }
     }
 
     /// Stores the new state, or removes the object when this write took its last finalizer. `None`: nothing
@@ -289,9 +232,7 @@ impl Cluster {
     fn commit(&self, call: &Call, stored: &Stored, mut new: Value) -> Result<Option<Arc<Value>>, Refused> {
         let table = &call.kind.table;
         if strategy::finished(&call.kind, &new) {
-            let value = self
-                .store
-                .delete(table, &call.namespace, &call.name, stored.revision)?;
+            let value = self.store.delete(table, &call.namespace, &call.name, stored.revision)?;
             self.after_delete(call, &value);
             return Ok(Some(value));
         }
@@ -304,13 +245,7 @@ impl Cluster {
     }
 
     /// The object as the change wants it, shaped but not yet prepared.
-    async fn changed(
-        &self,
-        call: &Call,
-        change: Change<'_>,
-        old: &Value,
-        now: &str,
-    ) -> Result<Value, Failure> {
+    async fn changed(&self, call: &Call, change: Change<'_>, old: &Value, now: &str) -> Result<Value, Failure> {
         let kind = &call.kind;
         let refused = |e| Failure::refused(kind, &call.name, e);
         let new = match change {
@@ -319,10 +254,19 @@ impl Cluster {
                 meta::place(call, &mut body)?;
                 body
             }
-            Change::Json(operations) => patch::json::apply(old, operations).map_err(refused)?,
-            Change::Merge(fragment) => patch::merge::apply(old, fragment),
+            Change::Json(operations) => {
+                let patched = patch::json::apply(old, operations).map_err(refused)?;
+                let shown = patched.to_string();
+                return self.decode_patched(call, patched, &shown);
+            }
+            Change::Merge(fragment) => {
+                let patched = patch::merge::apply(old, fragment);
+                let shown = patched.to_string();
+                return self.decode_patched(call, patched, &shown);
+            }
             Change::Strategic(fragment) => {
-                patch::strategic::apply(&kind.reference(), old, fragment).map_err(refused)?
+                let patched = patch::strategic::apply(&kind.reference(), old, fragment).map_err(refused)?;
+                return self.decode_patched(call, patched, &super::status::go_text(fragment));
             }
             Change::Apply(config) => {
                 let mut config = config.clone();
@@ -348,14 +292,16 @@ impl Cluster {
         };
         let replaced = matches!(change, Change::Replace(_));
         let mut new = scale::write(kind, old, &wanted)?;
-        if replaced
-            && wanted["metadata"]["resourceVersion"]
-                .as_str()
-                .is_none_or(str::is_empty)
-        {
+        if replaced && wanted["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty) {
             metadata(&mut new).shift_remove("resourceVersion");
         }
         self.decode(&call.of(""), new)
+    }
+
+    /// Decodes a patched object; unknown fields are the patch's mistake, which is shown as `shown`.
+    fn decode_patched(&self, call: &Call, mut patched: Value, shown: &str) -> Result<Value, Failure> {
+        meta::place(call, &mut patched)?;
+        self.decode_as(call, patched, Some(shown))
     }
 
     async fn admit_update(&self, call: &Call, new: Value, old: &Value) -> Result<Value, Failure> {
@@ -363,35 +309,17 @@ impl Cluster {
             return self.mutate(call, Operation::Update, new, Some(old)).await;
         }
         let (shown, before) = (scale::of(&call.kind, &new)?, scale::of(&call.kind, old)?);
-        let admitted = self
-            .mutate(call, Operation::Update, shown.clone(), Some(&before))
-            .await?;
-        if admitted == shown {
-            Ok(new)
-        } else {
-            scale::write(&call.kind, &new, &admitted)
-        }
+        let admitted = self.mutate(call, Operation::Update, shown.clone(), Some(&before)).await?;
+        if admitted == shown { Ok(new) } else { scale::write(&call.kind, &new, &admitted) }
     }
 
     async fn validate_update(&self, call: &Call, new: &Value, old: &Value) -> Result<(), Failure> {
         if call.subresource != "scale" {
-            let subject = Subject {
-                operation: Operation::Update,
-                object: Some(new),
-                old: Some(old),
-            };
+            let subject = Subject { operation: Operation::Update, object: Some(new), old: Some(old) };
             return self.validate(call, subject).await;
         }
         let (new, old) = (scale::of(&call.kind, new)?, scale::of(&call.kind, old)?);
-        self.validate(
-            call,
-            Subject {
-                operation: Operation::Update,
-                object: Some(&new),
-                old: Some(&old),
-            },
-        )
-        .await
+        self.validate(call, Subject { operation: Operation::Update, object: Some(&new), old: Some(&old) }).await
     }
 
     /// Refuses new objects in namespaces that do not exist or are going away.
@@ -399,10 +327,7 @@ impl Cluster {
         if !call.kind.namespaced {
             return Ok(());
         }
-        let namespaces = self
-            .registry
-            .find("", "v1", "namespaces")
-            .ok_or_else(Failure::no_such_path)?;
+        let namespaces = self.registry.find("", "v1", "namespaces").ok_or_else(Failure::no_such_path)?;
         debug_assert!(namespaces.names == NameRule::Label, "namespaces are DNS labels");
         let Some(namespace) = self.store.get(&namespaces.table, "", &call.namespace) else {
             return Err(Failure::not_found(&namespaces, &call.namespace));

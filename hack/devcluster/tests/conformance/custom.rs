@@ -240,9 +240,22 @@ async fn strict_unknown_field(w: World) {
     );
     let warned = w.post(&w.own("v1", "things"), &object).await;
     assert_eq!(warned.warnings, ["unknown field \"spec.sizze\""]);
-    let patch = w.patch(&format!("{}?fieldValidation=Strict", w.own("v1", "things/a")), JSON,
-        &json!([{"op": "add", "path": "/spec/sizze", "value": 1}])).await;
-    assert_eq!(patch.refused(400, "BadRequest"), "strict decoding error: unknown field \"spec.sizze\"");
+    let path = format!("{}?fieldValidation=Strict", w.own("v1", "things/a"));
+    let patch = json!([{"op": "add", "path": "/spec/sizze", "value": 1}]);
+    let message = w.patch(&path, JSON, &patch).await.refused(422, "Invalid");
+    assert!(message.ends_with(": strict decoding error: unknown field \"spec.sizze\""), "{message}");
+    let path = format!("{}?fieldManager=m", w.own("v1", "things/b"));
+    let answer = w.patch(&path, APPLY, &thing(&w, "v1", "b", &json!({"size": 1, "sizze": 2}))).await;
+    assert_eq!(answer.code, 500);
+    assert_eq!(
+        answer.body["message"],
+        format!("failed to create typed patch object ({}/b; {}/v1, Kind=Thing): .spec.sizze: field not declared in schema", w.namespace, w.group)
+    );
+    let other = json!({"apiVersion": format!("{}/v1", w.group), "kind": "Other", "metadata": {"name": "x"}, "spec": {"size": 1}});
+    assert_eq!(
+        w.post(&w.own("v1", "things"), &other).await.refused(422, "Invalid"),
+        format!("Other.{} \"x\" is invalid: kind: Invalid value: \"Other\": must be Thing", w.group)
+    );
 }
 
 async fn server_side_apply(w: World) {

@@ -39,7 +39,8 @@ async fn preconditions(w: World) {
     assert_eq!(
         message,
         format!(
-            "Operation cannot be fulfilled on configmaps \"a\": Precondition failed: UID in precondition: other, UID in object meta: {}",
+            "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (other) does not match the UID in record \
+             ({}). The object might have been deleted and then recreated",
             object["metadata"]["uid"].as_str().unwrap()
         )
     );

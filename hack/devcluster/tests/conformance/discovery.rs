@@ -38,7 +38,7 @@ async fn aggregated(w: World) {
     assert_eq!((&all["kind"], &all["apiVersion"]), (&json!("APIGroupDiscoveryList"), &json!("apidiscovery.k8s.io/v2")));
     let apps = all["items"].as_array().unwrap().iter().find(|g| g["metadata"]["name"] == "apps").unwrap();
     let resource = find(&apps["versions"][0]["resources"], "resource", "deployments");
-    assert_eq!(resource["responseKind"], json!({"group": "apps", "version": "v1", "kind": "Deployment"}));
+    assert_eq!(resource["responseKind"], json!({"group": "", "version": "", "kind": "Deployment"}));
     assert_eq!((&resource["scope"], &resource["singularResource"]), (&json!("Namespaced"), &json!("deployment")));
     let scale = find(&resource["subresources"], "subresource", "scale");
     assert_eq!(scale["responseKind"], json!({"group": "autoscaling", "version": "v1", "kind": "Scale"}));

@@ -49,13 +49,17 @@ async fn unsupported_field(w: World) {
     let message = w.get(&format!("{}?fieldSelector=spec.foo%3Db", w.core("configmaps"))).await.refused(400, "BadRequest");
     assert_eq!(
         message,
-        "Unable to find \"/v1, Resource=configmaps\" that match label selector \"\", field selector \"spec.foo=b\": field label not \
-         supported: spec.foo"
+        "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
     );
+    let message = w.get(&format!("{}?fieldSelector=spec.foo%3Db", w.core("pods"))).await.refused(400, "BadRequest");
+    assert_eq!(message, "field label not supported: spec.foo");
 }
 
 async fn bad_label_selector(w: World) {
-    w.get(&format!("{}?labelSelector=a%20b", w.core("configmaps"))).await.refused(400, "BadRequest");
+    assert_eq!(
+        w.get(&format!("{}?labelSelector=a%20b", w.core("configmaps"))).await.refused(400, "BadRequest"),
+        "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"
+    );
 }
 
 async fn pages_show_one_revision(w: World) {

@@ -73,9 +73,13 @@ impl Hooks {
         self.seen.lock().unwrap().clone()
     }
 
-    /// The last review of a path.
-    pub(crate) fn last(&self, path: &str) -> Value {
-        self.seen().into_iter().rev().find(|(p, _)| p.starts_with(path)).map(|(_, review)| review).unwrap_or_default()
+    /// The last review of an object at a path.
+    pub(crate) fn last(&self, path: &str, name: &str) -> Value {
+        let of = |(p, review): &(String, Value)| {
+            let request = &review["request"];
+            p.starts_with(path) && (request["name"] == name || request["object"]["metadata"]["name"] == name)
+        };
+        self.seen().into_iter().rev().find(of).map(|(_, review)| review).unwrap_or_default()
     }
 }
 

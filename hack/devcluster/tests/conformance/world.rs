@@ -116,11 +116,14 @@ impl World {
     /// Any request. `headers` replace the defaults.
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<String>) -> Answer {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = self.client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.bearer_auth(&self.token);
+        }
         if !headers.iter().any(|(name, _)| *name == "user-agent") {
             request = request.header("user-agent", "conformance/v1");
         }
-        for (name, value) in headers {
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, *value);
         }
         if let Some(body) = body {
@@ -132,7 +135,10 @@ impl World {
             .headers()
             .get_all("warning")
             .iter()
-            .map(|w| w.to_str().unwrap().trim_start_matches("299 - ").trim_matches('"').replace("\\\"", "\""))
+            .map(|w| {
+                let text = w.to_str().unwrap().strip_prefix("299 - \"").unwrap().strip_suffix('"').unwrap();
+                text.replace("\\\"", "\"")
+            })
             .collect();
         let text = response.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -177,7 +183,7 @@ impl World {
         format!("/apis/{}/{version}/namespaces/{}/{rest}", self.group, self.namespace)
     }
 
-    /// Reads until `done` says so, for 20 seconds at most.
+    /// Reads until `done` says so, for 60 seconds at most: a real control plane under load takes its time.
     pub(crate) async fn until(&self, path: &str, what: &str, done: impl Fn(&Answer) -> bool) -> Answer {
         let started = std::time::Instant::now();
         loop {
@@ -185,7 +191,7 @@ impl World {
             if done(&answer) {
                 return answer;
             }
-            assert!(started.elapsed() < Duration::from_secs(20), "{what}: {}", answer.body);
+            assert!(started.elapsed() < Duration::from_secs(60), "{what}: {}", answer.body);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
