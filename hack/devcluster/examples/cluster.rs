@@ -20,13 +20,24 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().ok_or("no folder; expected: cluster DIR [PORT]")?);
+    let folder = PathBuf::from(
+        arguments
+            .next()
+            .ok_or("no folder; expected: cluster DIR [PORT]")?,
+    );
     let port = match arguments.next() {
-        Some(text) => Some(text.parse().map_err(|e| format!("PORT: {text:?} ({e}); expected 1-65535"))?),
+        Some(text) => Some(
+            text.parse()
+                .map_err(|e| format!("PORT: {text:?} ({e}); expected 1-65535"))?,
+        ),
         None => None,
     };
-    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}; expected a folder to write to", folder.display()))?;
-    let config = Config { port, ..Config::default() };
+    std::fs::create_dir_all(&folder)
+        .map_err(|e| format!("{}: {e}; expected a folder to write to", folder.display()))?;
+    let config = Config {
+        port,
+        ..Config::default()
+    };
     let cluster = DevCluster::start(config).await.map_err(|e| e.to_string())?;
     let kubeconfig = folder.join("kubeconfig");
     // Written whole, so that whoever waits for the file never reads half of it.

@@ -106,7 +106,9 @@ impl Inner {
             self.collections.insert(table.clone(), Collection::new());
         }
         // Just inserted when it was not there.
-        self.collections.entry(table.clone()).or_insert_with(Collection::new)
+        self.collections
+            .entry(table.clone())
+            .or_insert_with(Collection::new)
     }
 }
 
@@ -118,7 +120,12 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new() -> Self {
-        Self { inner: Mutex::new(Inner { revision: 1, collections: HashMap::new() }) }
+        Self {
+            inner: Mutex::new(Inner {
+                revision: 1,
+                collections: HashMap::new(),
+            }),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -133,7 +140,12 @@ impl Store {
 
     pub(crate) fn get(&self, table: &Table, namespace: &str, name: &str) -> Option<Stored> {
         let inner = self.lock();
-        inner.collections.get(table)?.objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
+        inner
+            .collections
+            .get(table)?
+            .objects
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .cloned()
     }
 
     /// All objects of a namespace (`None`: of all), by namespace and name, and the revision they were read at.
@@ -157,9 +169,13 @@ impl Store {
         revision: u64,
     ) -> Result<Vec<Stored>, Compacted> {
         let inner = self.lock();
-        let Some(collection) = inner.collections.get(table) else { return Ok(Vec::new()) };
+        let Some(collection) = inner.collections.get(table) else {
+            return Ok(Vec::new());
+        };
         if revision < collection.compacted {
-            return Err(Compacted { oldest: collection.compacted });
+            return Err(Compacted {
+                oldest: collection.compacted,
+            });
         }
         let mut objects = collection.objects.clone();
         for event in collection.log.iter().rev().take_while(|e| e.revision > revision) {
@@ -187,16 +203,37 @@ impl Store {
         stamp(&mut value, revision);
         let value = Arc::new(value);
         let collection = inner.collection(table);
-        collection.objects.insert(name, Stored { revision, value: Arc::clone(&value) });
-        collection.record(Event { revision, kind: EventKind::Added, value: Arc::clone(&value), previous: None });
+        collection.objects.insert(
+            name,
+            Stored {
+                revision,
+                value: Arc::clone(&value),
+            },
+        );
+        collection.record(Event {
+            revision,
+            kind: EventKind::Added,
+            value: Arc::clone(&value),
+            previous: None,
+        });
         Ok(value)
     }
 
     /// Replaces the object if its revision is still `expected`.
-    pub(crate) fn update(&self, table: &Table, expected: u64, mut value: Value) -> Result<Arc<Value>, Refused> {
+    pub(crate) fn update(
+        &self,
+        table: &Table,
+        expected: u64,
+        mut value: Value,
+    ) -> Result<Arc<Value>, Refused> {
         let name = name_of(&value);
         let mut inner = self.lock();
-        let previous = inner.collection(table).objects.get(&name).cloned().ok_or(Refused::Missing)?;
+        let previous = inner
+            .collection(table)
+            .objects
+            .get(&name)
+            .cloned()
+            .ok_or(Refused::Missing)?;
         if previous.revision != expected {
             return Err(Refused::Changed);
         }
@@ -205,7 +242,13 @@ impl Store {
         stamp(&mut value, revision);
         let value = Arc::new(value);
         let collection = inner.collection(table);
-        collection.objects.insert(name, Stored { revision, value: Arc::clone(&value) });
+        collection.objects.insert(
+            name,
+            Stored {
+                revision,
+                value: Arc::clone(&value),
+            },
+        );
         collection.record(Event {
             revision,
             kind: EventKind::Modified,
@@ -225,7 +268,12 @@ impl Store {
     ) -> Result<Arc<Value>, Refused> {
         let name = (namespace.to_owned(), name.to_owned());
         let mut inner = self.lock();
-        let previous = inner.collection(table).objects.get(&name).cloned().ok_or(Refused::Missing)?;
+        let previous = inner
+            .collection(table)
+            .objects
+            .get(&name)
+            .cloned()
+            .ok_or(Refused::Missing)?;
         if previous.revision != expected {
             return Err(Refused::Changed);
         }
@@ -248,9 +296,13 @@ impl Store {
     /// The changes after `revision`, and the newest revision of the whole store at that moment.
     pub(crate) fn since(&self, table: &Table, revision: u64) -> Result<(Vec<Event>, u64), Compacted> {
         let inner = self.lock();
-        let Some(collection) = inner.collections.get(table) else { return Ok((Vec::new(), inner.revision)) };
+        let Some(collection) = inner.collections.get(table) else {
+            return Ok((Vec::new(), inner.revision));
+        };
         if revision < collection.compacted {
-            return Err(Compacted { oldest: collection.compacted });
+            return Err(Compacted {
+                oldest: collection.compacted,
+            });
         }
         let start = collection.log.partition_point(|e| e.revision <= revision);
         Ok((collection.log.range(start..).cloned().collect(), inner.revision))
@@ -279,7 +331,10 @@ mod tests {
     use serde_json::json;
 
     fn table() -> Table {
-        Table { group: String::new(), plural: "configmaps".to_owned() }
+        Table {
+            group: String::new(),
+            plural: "configmaps".to_owned(),
+        }
     }
 
     fn object(name: &str, data: &str) -> Value {
@@ -291,14 +346,29 @@ mod tests {
         let store = Store::new();
         let first = store.create(&table(), object("x", "1")).unwrap();
         assert_eq!(first["metadata"]["resourceVersion"], "2");
-        assert_eq!(store.create(&table(), object("x", "1")).unwrap_err(), Refused::Exists);
+        assert_eq!(
+            store.create(&table(), object("x", "1")).unwrap_err(),
+            Refused::Exists
+        );
         store.update(&table(), 2, object("x", "2")).unwrap();
-        assert_eq!(store.update(&table(), 2, object("x", "3")).unwrap_err(), Refused::Changed);
+        assert_eq!(
+            store.update(&table(), 2, object("x", "3")).unwrap_err(),
+            Refused::Changed
+        );
         assert_eq!(store.delete(&table(), "a", "x", 2).unwrap_err(), Refused::Changed);
-        assert_eq!(store.delete(&table(), "a", "x", 3).unwrap()["metadata"]["resourceVersion"], "4");
-        assert_eq!(store.update(&table(), 3, object("x", "3")).unwrap_err(), Refused::Missing);
+        assert_eq!(
+            store.delete(&table(), "a", "x", 3).unwrap()["metadata"]["resourceVersion"],
+            "4"
+        );
+        assert_eq!(
+            store.update(&table(), 3, object("x", "3")).unwrap_err(),
+            Refused::Missing
+        );
         let (events, newest) = store.since(&table(), 2).unwrap();
-        assert_eq!(events.iter().map(|e| e.kind).collect::<Vec<_>>(), [EventKind::Modified, EventKind::Deleted]);
+        assert_eq!(
+            events.iter().map(|e| e.kind).collect::<Vec<_>>(),
+            [EventKind::Modified, EventKind::Deleted]
+        );
         assert_eq!(newest, 4);
     }
 
@@ -317,7 +387,10 @@ mod tests {
             .iter()
             .map(|s| (name_of(&s.value).1, s.value["data"].clone()))
             .collect();
-        assert_eq!(names, [("x".to_owned(), json!("1")), ("y".to_owned(), json!("1"))]);
+        assert_eq!(
+            names,
+            [("x".to_owned(), json!("1")), ("y".to_owned(), json!("1"))]
+        );
     }
 
     #[test]
@@ -325,7 +398,9 @@ mod tests {
         let store = Store::new();
         store.create(&table(), object("x", "0")).unwrap();
         for n in 0..HISTORY {
-            store.update(&table(), n as u64 + 2, object("x", &n.to_string())).unwrap();
+            store
+                .update(&table(), n as u64 + 2, object("x", &n.to_string()))
+                .unwrap();
         }
         assert!(store.since(&table(), 1).is_err());
         assert!(store.list_at(&table(), None, 1).is_err());

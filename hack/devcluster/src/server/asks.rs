@@ -18,7 +18,11 @@ impl Cluster {
     /// Answers a review.
     pub(crate) fn ask_review(&self, call: &Call, mut review: Value) -> Result<Value, Failure> {
         let decision = |allowed: bool| {
-            if allowed { json!({"allowed": true, "reason": ""}) } else { json!({"allowed": false}) }
+            if allowed {
+                json!({"allowed": true, "reason": ""})
+            } else {
+                json!({"allowed": false})
+            }
         };
         match call.kind.kind.as_str() {
             "SelfSubjectAccessReview" => {
@@ -29,7 +33,10 @@ impl Cluster {
                 review["status"] = decision(self.allowed(&user, &Question::of(&review["spec"])));
             }
             "SelfSubjectRulesReview" => {
-                let (resources, paths) = self.rules_of(&call.user, review["spec"]["namespace"].as_str().unwrap_or_default());
+                let (resources, paths) = self.rules_of(
+                    &call.user,
+                    review["spec"]["namespace"].as_str().unwrap_or_default(),
+                );
                 review["status"] =
                     json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
             }
@@ -61,18 +68,30 @@ impl Cluster {
                     let detail = format!("pod {} is already assigned to node {bound:?}", call.name);
                     return Err(Failure::conflict(&call.kind, &call.name, &detail));
                 }
-                self.change(&main, Change::Merge(&json!({"spec": {"nodeName": node}}))).await?;
+                self.change(&main, Change::Merge(&json!({"spec": {"nodeName": node}})))
+                    .await?;
                 let now = super::write::now();
                 let status = main.of("status");
                 let condition = json!({"status": {"conditions": [{"type": "PodScheduled", "status": "True",
                     "lastProbeTime": null, "lastTransitionTime": now}]}});
                 self.change(&status, Change::Strategic(&condition)).await?;
-                Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
+                Ok(
+                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+                )
             }
             "eviction" => {
                 let grace = body["deleteOptions"]["gracePeriodSeconds"].as_i64();
-                self.delete(&main, &DeleteOptions { grace, ..DeleteOptions::default() }).await?;
-                Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
+                self.delete(
+                    &main,
+                    &DeleteOptions {
+                        grace,
+                        ..DeleteOptions::default()
+                    },
+                )
+                .await?;
+                Ok(
+                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+                )
             }
             _ => Ok(self.new_token(call, &stored.value, body)),
         }
@@ -108,6 +127,10 @@ fn subject(spec: &Value) -> User {
     User {
         name: spec["user"].as_str().unwrap_or_default().to_owned(),
         uid: spec["uid"].as_str().unwrap_or_default().to_owned(),
-        groups: groups.into_iter().flatten().filter_map(|g| g.as_str().map(str::to_owned)).collect(),
+        groups: groups
+            .into_iter()
+            .flatten()
+            .filter_map(|g| g.as_str().map(str::to_owned))
+            .collect(),
     }
 }

@@ -27,10 +27,19 @@ pub(crate) struct Local {
 
 impl Local {
     pub(crate) fn new(cluster: Cluster) -> Self {
-        Self { cluster, user: Arc::new(User::controller()) }
+        Self {
+            cluster,
+            user: Arc::new(User::controller()),
+        }
     }
 
-    fn call(&self, resource: Resource, namespace: &str, name: &str, subresource: &str) -> Result<Call, Failure> {
+    fn call(
+        &self,
+        resource: Resource,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+    ) -> Result<Call, Failure> {
         let kind = self
             .cluster
             .registry
@@ -69,7 +78,10 @@ impl Backend for Local {
     ) -> BoxFuture<'a, Result<Vec<Value>, ApiError>> {
         Box::pin(async move {
             let call = self.call(resource, namespace, "", "")?;
-            let options = ListOptions { labels: selector.to_owned(), ..ListOptions::default() };
+            let options = ListOptions {
+                labels: selector.to_owned(),
+                ..ListOptions::default()
+            };
             Ok(self.cluster.list(&call, &options).await?.items)
         })
     }
@@ -122,20 +134,28 @@ impl Backend for Local {
     ) -> BoxFuture<'a, Result<(), ApiError>> {
         Box::pin(async move {
             let call = self.call(resource, namespace, name, "")?;
-            let options = DeleteOptions { grace, ..DeleteOptions::default() };
+            let options = DeleteOptions {
+                grace,
+                ..DeleteOptions::default()
+            };
             self.cluster.delete(&call, &options).await?;
             Ok(())
         })
     }
 
     fn watch(&self, resource: Resource) -> BoxStream<'static, client::Change> {
-        let Ok(call) = self.call(resource, "", "", "") else { return stream::empty().boxed() };
+        let Ok(call) = self.call(resource, "", "", "") else {
+            return stream::empty().boxed();
+        };
         let cluster = self.cluster.clone();
         let rounds = stream::unfold((cluster, call), |(cluster, call)| async move {
             let seen = cluster.watch(&call, &WatchOptions::default()).ok()?;
             Some((seen, (cluster, call)))
         });
-        rounds.flatten().filter_map(|seen| std::future::ready(change(seen))).boxed()
+        rounds
+            .flatten()
+            .filter_map(|seen| std::future::ready(change(seen)))
+            .boxed()
     }
 
     fn resources(&self) -> Vec<(String, String, String, String, bool)> {
@@ -143,7 +163,15 @@ impl Backend for Local {
         kinds
             .iter()
             .filter(|k| k.verbs == Verbs::All)
-            .map(|k| (k.group.clone(), k.version.clone(), k.plural.clone(), k.kind.clone(), k.namespaced))
+            .map(|k| {
+                (
+                    k.group.clone(),
+                    k.version.clone(),
+                    k.plural.clone(),
+                    k.kind.clone(),
+                    k.namespaced,
+                )
+            })
             .collect()
     }
 }

@@ -109,12 +109,19 @@ impl Call {
 
     /// The same request for one object.
     pub(crate) fn named(&self, namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned(), ..self.clone() }
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// The same request for a subresource of its object, or with `""` for the object itself.
     pub(crate) fn of(&self, subresource: &str) -> Self {
-        Self { subresource: subresource.to_owned(), ..self.clone() }
+        Self {
+            subresource: subresource.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Adds a warning for the client; repeated ones and those no header can carry are dropped.
@@ -129,7 +136,10 @@ impl Call {
     }
 
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// `request.options` of an AdmissionReview.

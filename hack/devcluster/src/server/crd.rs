@@ -21,18 +21,26 @@ use crate::store::{Refused, Stored, Table};
 const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 pub(crate) fn table() -> Table {
-    Table { group: "apiextensions.k8s.io".to_owned(), plural: "customresourcedefinitions".to_owned() }
+    Table {
+        group: "apiextensions.k8s.io".to_owned(),
+        plural: "customresourcedefinitions".to_owned(),
+    }
 }
 
 fn storage_version(crd: &Value) -> Option<&str> {
-    crd["spec"]["versions"].as_array()?.iter().find(|v| v["storage"] == true)?["name"].as_str()
+    crd["spec"]["versions"]
+        .as_array()?
+        .iter()
+        .find(|v| v["storage"] == true)?["name"]
+        .as_str()
 }
 
 /// The status of a CRD before its names are accepted.
 pub(crate) fn prepare_create(crd: &mut Value) {
     let stored: Vec<String> = storage_version(crd).map(str::to_owned).into_iter().collect();
-    crd["status"] = json!({"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored});
-    let finalizers = &mut metadata(crd).entry("finalizers").or_insert_with(|| json!([]));
+    crd["status"] =
+        json!({"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored});
+    let finalizers = metadata(crd).entry("finalizers").or_insert_with(|| json!([]));
     if let Some(list) = finalizers.as_array_mut()
         && !list.iter().any(|f| f == FINALIZER)
     {
@@ -42,7 +50,9 @@ pub(crate) fn prepare_create(crd: &mut Value) {
 
 /// A new storage version is remembered: objects may be stored at it from now on.
 pub(crate) fn prepare_update(crd: &mut Value) {
-    let Some(version) = storage_version(crd).map(str::to_owned) else { return };
+    let Some(version) = storage_version(crd).map(str::to_owned) else {
+        return;
+    };
     if let Some(stored) = crd["status"]["storedVersions"].as_array_mut()
         && !stored.iter().any(|v| *v == version)
     {
@@ -52,8 +62,17 @@ pub(crate) fn prepare_update(crd: &mut Value) {
 
 /// Versions that objects may be stored at cannot go; scope and names are for ever.
 pub(crate) fn check_update(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
-    for (index, version) in new["status"]["storedVersions"].as_array().into_iter().flatten().enumerate() {
-        let listed = new["spec"]["versions"].as_array().into_iter().flatten().any(|v| v["name"] == *version);
+    for (index, version) in new["status"]["storedVersions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        let listed = new["spec"]["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|v| v["name"] == *version);
         if !listed {
             errors.push(FieldError::invalid(
                 &format!("status.storedVersions[{index}]"),
@@ -78,7 +97,10 @@ pub(crate) fn check_update(old: &Value, new: &Value, errors: &mut Vec<FieldError
             errors.push(FieldError::invalid(field, &value, "field is immutable"));
         }
     }
-    if new["status"]["storedVersions"].as_array().is_some_and(Vec::is_empty) {
+    if new["status"]["storedVersions"]
+        .as_array()
+        .is_some_and(Vec::is_empty)
+    {
         errors.push(FieldError::new(
             ErrorKind::Invalid,
             "status.storedVersions",
@@ -94,9 +116,12 @@ fn set_condition(crd: &mut Value, kind: &str, status: &str, reason: &str, messag
     if !conditions.is_array() {
         *conditions = json!([]);
     }
-    let Some(list) = conditions.as_array_mut() else { return };
+    let Some(list) = conditions.as_array_mut() else {
+        return;
+    };
     match list.iter_mut().find(|c| c["type"] == kind) {
-        Some(found) if found["status"] == status && found["reason"] == reason && found["message"] == message => {}
+        Some(found)
+            if found["status"] == status && found["reason"] == reason && found["message"] == message => {}
         Some(found) => *found = condition,
         None => list.push(condition),
     }
@@ -127,27 +152,28 @@ fn name_conflict(cluster: &Cluster, crd: &Value) -> Option<String> {
 
 impl Cluster {
     /// Accepts the names of a written CRD, serves its versions, answers its new state.
-    pub(crate) fn crd_written(&self, written: Arc<Value>) -> Arc<Value> {
-        let mut crd = Value::clone(&written);
-        match name_conflict(self, &crd) {
-            Some(message) => {
-                set_condition(&mut crd, "NamesAccepted", "False", "NameConflict", &message);
-            }
-            None => {
-                crd["status"]["acceptedNames"] = crd["spec"]["names"].clone();
-                set_condition(&mut crd, "NamesAccepted", "True", "NoConflicts", "no conflicts found");
-                set_condition(
-                    &mut crd,
-                    "Established",
-                    "True",
-                    "InitialNamesAccepted",
-                    "the initial names have been accepted",
-                );
-            }
+    pub(crate) fn crd_written(&self, written: &Arc<Value>) -> Arc<Value> {
+        let mut crd = Value::clone(written);
+        if let Some(message) = name_conflict(self, &crd) {
+            set_condition(&mut crd, "NamesAccepted", "False", "NameConflict", &message);
+        } else {
+            crd["status"]["acceptedNames"] = crd["spec"]["names"].clone();
+            set_condition(
+                &mut crd,
+                "NamesAccepted",
+                "True",
+                "NoConflicts",
+                "no conflicts found",
+            );
+            let message = "the initial names have been accepted";
+            set_condition(&mut crd, "Established", "True", "InitialNamesAccepted", message);
         }
-        let mut latest = Arc::clone(&written);
-        if crd != *written {
-            let revision = written["metadata"]["resourceVersion"].as_str().and_then(|r| r.parse().ok()).unwrap_or(0);
+        let mut latest = Arc::clone(written);
+        if crd != **written {
+            let revision = written["metadata"]["resourceVersion"]
+                .as_str()
+                .and_then(|r| r.parse().ok())
+                .unwrap_or(0);
             if let Ok(updated) = self.store.update(&table(), revision, crd) {
                 latest = updated;
             }
@@ -169,7 +195,11 @@ impl Cluster {
             .flatten()
             .any(|c| c["type"] == "Established" && c["status"] == "True");
         let custom = Arc::new(Custom::new(crd));
-        let kinds = if established { custom::kinds(&custom) } else { Vec::new() };
+        let kinds = if established {
+            custom::kinds(&custom)
+        } else {
+            Vec::new()
+        };
         let plural = crd["spec"]["names"]["plural"].as_str().unwrap_or_default();
         self.registry.replace(custom.group(), plural, kinds);
     }
@@ -212,14 +242,21 @@ impl Cluster {
     fn release(&self, name: &str) {
         while let Some(Stored { revision, value }) = self.store.get(&table(), "", name) {
             let mut crd = Value::clone(&value);
-            if let Some(list) = metadata(&mut crd).get_mut("finalizers").and_then(Value::as_array_mut) {
+            if let Some(list) = metadata(&mut crd)
+                .get_mut("finalizers")
+                .and_then(Value::as_array_mut)
+            {
                 list.retain(|f| f != FINALIZER);
             }
-            let left = crd["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
+            let left = crd["metadata"]["finalizers"]
+                .as_array()
+                .is_some_and(|f| !f.is_empty());
             let done = if left {
                 self.store.update(&table(), revision, crd)
             } else {
-                self.store.delete(&table(), "", name, revision).inspect(|gone| self.crd_deleted(gone))
+                self.store
+                    .delete(&table(), "", name, revision)
+                    .inspect(|gone| self.crd_deleted(gone))
             };
             match done {
                 Ok(_) | Err(Refused::Missing | Refused::Exists) => return,
@@ -231,6 +268,10 @@ impl Cluster {
     /// Stops serving a CRD's type.
     pub(crate) fn crd_deleted(&self, crd: &Value) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        self.registry.replace(&text(&crd["spec"]["group"]), &text(&crd["spec"]["names"]["plural"]), Vec::new());
+        self.registry.replace(
+            &text(&crd["spec"]["group"]),
+            &text(&crd["spec"]["names"]["plural"]),
+            Vec::new(),
+        );
     }
 }

@@ -26,7 +26,10 @@ impl Custom {
             .filter_map(|v| v["name"].as_str())
             .filter_map(|name| Some((name.to_owned(), crd::typed(crd, name)?)))
             .collect();
-        Self { crd: crd.clone(), typed }
+        Self {
+            crd: crd.clone(),
+            typed,
+        }
     }
 
     pub(crate) fn crd(&self) -> &Value {
@@ -53,7 +56,10 @@ impl Custom {
     }
 
     pub(crate) fn storage_version(&self) -> &str {
-        versions(&self.crd).find(|v| v["storage"] == true).and_then(|v| v["name"].as_str()).unwrap_or_default()
+        versions(&self.crd)
+            .find(|v| v["storage"] == true)
+            .and_then(|v| v["name"].as_str())
+            .unwrap_or_default()
     }
 
     pub(crate) fn scale(&self, version: &str) -> Option<&Value> {
@@ -63,7 +69,11 @@ impl Custom {
     /// JSON paths of the version's selectable fields.
     pub(crate) fn selectable_fields(&self, version: &str) -> Vec<&str> {
         let fields = self.version(version)["selectableFields"].as_array();
-        fields.into_iter().flatten().filter_map(|f| f["jsonPath"].as_str()).collect()
+        fields
+            .into_iter()
+            .flatten()
+            .filter_map(|f| f["jsonPath"].as_str())
+            .collect()
     }
 
     /// The warning every request at a deprecated version gets.
@@ -97,7 +107,12 @@ pub(crate) fn kinds(custom: &Arc<Custom>) -> Vec<Kind> {
     let names = &spec["names"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let texts = |value: &Value| {
-        value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|v| v.as_str().map(str::to_owned))
+            .collect::<Vec<_>>()
     };
     let group = text(&spec["group"]);
     let plural = text(&names["plural"]);
@@ -115,14 +130,19 @@ pub(crate) fn kinds(custom: &Arc<Custom>) -> Vec<Kind> {
                 short_names: texts(&names["shortNames"]),
                 categories: texts(&names["categories"]),
                 namespaced: spec["scope"] != "Cluster",
-                subresources: subresources.map(|s| s.keys().cloned().collect()).unwrap_or_default(),
+                subresources: subresources
+                    .map(|s| s.keys().cloned().collect())
+                    .unwrap_or_default(),
                 verbs: Verbs::All,
                 names: NameRule::Subdomain,
                 generation: true,
                 graceful: false,
                 locked_updates: true,
                 create_on_update: false,
-                table: Table { group: group.clone(), plural: plural.clone() },
+                table: Table {
+                    group: group.clone(),
+                    plural: plural.clone(),
+                },
                 storage: crate::kinds::api_version(&group, custom.storage_version()),
                 custom: Some(Arc::clone(custom)),
             }
@@ -138,19 +158,22 @@ mod tests {
     #[test]
     fn a_crd_serves_its_served_versions() {
         let custom = Arc::new(Custom::new(&json!({"spec": {
-            "group": "example.com", "scope": "Namespaced",
-            "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
-            "versions": [
-                {"name": "v1", "served": true, "storage": true, "subresources": {"status": {}}},
-                {"name": "v1beta1", "served": true, "storage": false, "deprecated": true},
-                {"name": "v1alpha1", "served": false, "storage": false},
-            ]}})));
+        "group": "example.com", "scope": "Namespaced",
+        "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
+        "versions": [
+            {"name": "v1", "served": true, "storage": true, "subresources": {"status": {}}},
+            {"name": "v1beta1", "served": true, "storage": false, "deprecated": true},
+            {"name": "v1alpha1", "served": false, "storage": false},
+        ]}})));
         let kinds = kinds(&custom);
         let versions: Vec<_> = kinds.iter().map(|k| k.version.as_str()).collect();
         assert_eq!(versions, ["v1", "v1beta1"]);
         assert!(kinds[0].has("status") && !kinds[1].has("status"));
         assert_eq!(kinds[1].storage, "example.com/v1");
-        assert_eq!(custom.deprecation("v1beta1").unwrap(), "example.com/v1beta1 Thing is deprecated");
+        assert_eq!(
+            custom.deprecation("v1beta1").unwrap(),
+            "example.com/v1beta1 Thing is deprecated"
+        );
         assert_eq!(custom.deprecation("v1"), None);
     }
 }

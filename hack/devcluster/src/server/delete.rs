@@ -42,7 +42,9 @@ impl Cluster {
                 "DeleteOptions",
                 "propagationPolicy",
                 "FieldValueNotSupported",
-                &format!("Unsupported value: {policy:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""),
+                &format!(
+                    "Unsupported value: {policy:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+                ),
             ));
         }
         loop {
@@ -51,7 +53,15 @@ impl Cluster {
             let old = self.read(kind, &stored).await?;
             strategy::check_delete(kind, &call.name)?;
             self.mutate_delete(call, &old).await?;
-            self.validate(call, Subject { operation: Operation::Delete, object: None, old: Some(&old) }).await?;
+            self.validate(
+                call,
+                Subject {
+                    operation: Operation::Delete,
+                    object: None,
+                    old: Some(&old),
+                },
+            )
+            .await?;
             if call.dry_run {
                 return Ok(done(call, &old));
             }
@@ -65,14 +75,21 @@ impl Cluster {
     }
 
     /// The marked object, or `None` when it is gone.
-    fn delete_once(&self, call: &Call, options: &DeleteOptions, stored: &Stored) -> Result<Option<Arc<Value>>, Refused> {
+    fn delete_once(
+        &self,
+        call: &Call,
+        options: &DeleteOptions,
+        stored: &Stored,
+    ) -> Result<Option<Arc<Value>>, Refused> {
         let mut object = Value::clone(&stored.value);
         set_finalizers(&mut object, options.propagation.as_deref());
-        let grace = self.grace(call, options, &object);
+        let grace = Self::grace(call, options, &object);
         let waiting = strategy::holds(&call.kind, &object) || grace > 0;
         let table = &call.kind.table;
         if !waiting {
-            let removed = self.store.delete(table, &call.namespace, &call.name, stored.revision)?;
+            let removed = self
+                .store
+                .delete(table, &call.namespace, &call.name, stored.revision)?;
             self.after_delete(call, &removed);
             return Ok(None);
         }
@@ -86,7 +103,7 @@ impl Cluster {
     }
 
     /// Seconds until the object goes, for types that are stopped first.
-    fn grace(&self, call: &Call, options: &DeleteOptions, object: &Value) -> i64 {
+    fn grace(call: &Call, options: &DeleteOptions, object: &Value) -> i64 {
         if !call.kind.graceful {
             return 0;
         }
@@ -95,7 +112,9 @@ impl Cluster {
         if !scheduled || over {
             return 0;
         }
-        let own = object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+        let own = object["spec"]["terminationGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(30);
         let wanted = options.grace.unwrap_or(own).max(0);
         match object["metadata"]["deletionGracePeriodSeconds"].as_i64() {
             Some(running) => wanted.min(running),
@@ -126,18 +145,28 @@ impl Cluster {
 
 fn check_preconditions(call: &Call, options: &DeleteOptions, stored: &Stored) -> Result<(), Failure> {
     let meta = &stored.value["metadata"];
-    let rows = [("UID", &options.uid, &meta["uid"]), ("ResourceVersion", &options.revision, &meta["resourceVersion"])];
+    let rows = [
+        ("UID", &options.uid, &meta["uid"]),
+        ("ResourceVersion", &options.revision, &meta["resourceVersion"]),
+    ];
     for (what, wanted, found) in rows {
         if let Some(wanted) = wanted
             && found != wanted.as_str()
         {
             let found = found.as_str().unwrap_or_default();
-            let why = if what == "UID" { "deleted and then recreated" } else { "modified" };
+            let why = if what == "UID" {
+                "deleted and then recreated"
+            } else {
+                "modified"
+            };
             let detail = format!(
                 "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object \
                  might have been {why}"
             );
-            let kind = Kind { plural: call.kind.kind.clone(), ..Kind::clone(&call.kind) };
+            let kind = Kind {
+                plural: call.kind.kind.clone(),
+                ..Kind::clone(&call.kind)
+            };
             return Err(Failure::conflict(&kind, &call.name, &detail));
         }
     }
@@ -153,7 +182,11 @@ fn set_finalizers(object: &mut Value, policy: Option<&str>) {
         _ => None,
     };
     let fields = metadata(object);
-    let mut finalizers: Vec<Value> = fields.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut finalizers: Vec<Value> = fields
+        .get("finalizers")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     finalizers.retain(|f| f != FOREGROUND && f != ORPHAN);
     finalizers.extend(wanted.map(|f| json!(f)));
     if finalizers.is_empty() {

@@ -13,7 +13,16 @@ use crate::kinds::{Kind, Verbs, api_version, version_order};
 fn verbs(kind: &Kind) -> Vec<&'static str> {
     match kind.verbs {
         Verbs::Ask => vec!["create"],
-        Verbs::All => vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        Verbs::All => vec![
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ],
     }
 }
 
@@ -42,7 +51,9 @@ fn subresource_kind(kind: &Kind, subresource: &str) -> (String, String, String) 
 fn groups(kinds: &[Arc<Kind>]) -> Vec<(String, Vec<String>)> {
     let mut groups: BTreeMap<(bool, String), Vec<String>> = BTreeMap::new();
     for kind in kinds.iter().filter(|k| !k.group.is_empty()) {
-        let versions = groups.entry((kind.custom.is_some(), kind.group.clone())).or_default();
+        let versions = groups
+            .entry((kind.custom.is_some(), kind.group.clone()))
+            .or_default();
         if !versions.contains(&kind.version) {
             versions.push(kind.version.clone());
         }
@@ -72,7 +83,10 @@ fn api_group(group: &str, versions: &[String]) -> Value {
 
 /// `/apis`.
 pub(crate) fn group_list(kinds: &[Arc<Kind>]) -> Value {
-    let groups: Vec<Value> = groups(kinds).iter().map(|(group, versions)| api_group(group, versions)).collect();
+    let groups: Vec<Value> = groups(kinds)
+        .iter()
+        .map(|(group, versions)| api_group(group, versions))
+        .collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
@@ -131,7 +145,11 @@ fn hash(kind: &Kind) -> String {
 
 /// The aggregated document of the core group (`/api`) or of all others (`/apis`).
 pub(crate) fn aggregated(kinds: &[Arc<Kind>], core: bool) -> Value {
-    let all = if core { vec![(String::new(), vec!["v1".to_owned()])] } else { groups(kinds) };
+    let all = if core {
+        vec![(String::new(), vec!["v1".to_owned()])]
+    } else {
+        groups(kinds)
+    };
     let items: Vec<Value> = all
         .iter()
         .map(|(group, versions)| {
@@ -146,7 +164,11 @@ pub(crate) fn aggregated(kinds: &[Arc<Kind>], core: bool) -> Value {
                     json!({"version": version, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
-            let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+            let metadata = if group.is_empty() {
+                json!({})
+            } else {
+                json!({"name": group})
+            };
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
@@ -163,7 +185,8 @@ fn own_kind(kind: &Kind) -> Value {
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {
-    let gvk = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let gvk =
+        |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut entry = json!({
         "resource": kind.plural,
         "responseKind": own_kind(kind),
@@ -184,7 +207,11 @@ fn aggregated_resource(kind: &Kind) -> Value {
             .map(|subresource| {
                 let (group, version, name) = subresource_kind(kind, subresource);
                 let other = (&group, &version) != (&kind.group, &kind.version);
-                let shown = if other { gvk(&group, &version, &name) } else { own_kind(kind) };
+                let shown = if other {
+                    gvk(&group, &version, &name)
+                } else {
+                    own_kind(kind)
+                };
                 json!({"subresource": subresource, "responseKind": shown,
                     "verbs": subresource_verbs(subresource)})
             })
@@ -204,9 +231,16 @@ mod tests {
         let aggregated = aggregated(&kinds, false);
         let listed = group_list(&kinds);
         let names = |list: &Value, pointer: &str| -> Vec<String> {
-            list.as_array().unwrap().iter().map(|g| g.pointer(pointer).unwrap().as_str().unwrap().to_owned()).collect()
+            list.as_array()
+                .unwrap()
+                .iter()
+                .map(|g| g.pointer(pointer).unwrap().as_str().unwrap().to_owned())
+                .collect()
         };
-        assert_eq!(names(&aggregated["items"], "/metadata/name"), names(&listed["groups"], "/name"));
+        assert_eq!(
+            names(&aggregated["items"], "/metadata/name"),
+            names(&listed["groups"], "/name")
+        );
         let autoscaling = group(&kinds, "autoscaling").unwrap();
         assert_eq!(autoscaling["preferredVersion"]["version"], "v2");
     }
@@ -215,8 +249,16 @@ mod tests {
     fn resources_of_a_version() {
         let kinds = Registry::new().all();
         let apps = resources(&kinds, "apps", "v1").unwrap();
-        let scale = apps["resources"].as_array().unwrap().iter().find(|r| r["name"] == "deployments/scale").unwrap();
-        assert_eq!((&scale["group"], &scale["kind"]), (&json!("autoscaling"), &json!("Scale")));
+        let scale = apps["resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["name"] == "deployments/scale")
+            .unwrap();
+        assert_eq!(
+            (&scale["group"], &scale["kind"]),
+            (&json!("autoscaling"), &json!("Scale"))
+        );
         assert_eq!(resources(&kinds, "nothing", "v1"), None);
     }
 }

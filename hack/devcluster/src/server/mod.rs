@@ -2,15 +2,16 @@
 //!
 //! Owns: the pipeline's stages, one file each, and the life of the cluster. Promises: every stage is reached in
 //! kube-apiserver's order, whoever asks. Never: runs controllers (see [`crate::controllers`]).
-#![expect(clippy::disallowed_methods, reason = "shell: supervises connections and background work")]
 
 mod admission;
+mod asked;
 mod asks;
 mod backend;
 mod call;
 mod checks;
 mod conversion;
 mod crd;
+mod create;
 pub(crate) mod custom;
 mod decode;
 mod defaults;
@@ -67,7 +68,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { port: None, rbac: false, controllers: true, timing: Timing::default() }
+        Self {
+            port: None,
+            rbac: false,
+            controllers: true,
+            timing: Timing::default(),
+        }
     }
 }
 
@@ -75,7 +81,9 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The port cannot be listened on.
-    #[error("127.0.0.1:{port}: {source}; expected a free port; choose another one or end the process that has it")]
+    #[error(
+        "127.0.0.1:{port}: {source}; expected a free port; choose another one or end the process that has it"
+    )]
     Port {
         /// The port asked for, 0 for any.
         port: u16,
@@ -154,21 +162,34 @@ impl Cluster {
 
     /// `127.0.0.1:PORT`.
     pub(crate) fn address(&self) -> &str {
-        self.url.get().map_or("", |url| url.trim_start_matches("https://"))
+        self.url
+            .get()
+            .map_or("", |url| url.trim_start_matches("https://"))
     }
 
     /// Lets a token stand for a user.
     pub(crate) fn add_token(&self, token: &str, user: User) {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned(), Arc::new(user));
+        self.tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(token.to_owned(), Arc::new(user));
     }
 
     pub(crate) fn user_of(&self, token: &str) -> Option<Arc<User>> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+        self.tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(token)
+            .cloned()
     }
 
     /// What a write means beyond its object; answers the object's newest state.
     pub(crate) fn after_write(&self, call: &call::Call, value: Arc<Value>) -> Arc<Value> {
-        if is_crd(&call.kind) { self.crd_written(value) } else { value }
+        if is_crd(&call.kind) {
+            self.crd_written(&value)
+        } else {
+            value
+        }
     }
 
     /// What a deletion means beyond its object.
@@ -194,7 +215,9 @@ pub struct DevCluster {
 
 impl std::fmt::Debug for DevCluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DevCluster").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("DevCluster")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -207,13 +230,19 @@ impl DevCluster {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             .await
             .map_err(|source| StartError::Port { port, source })?;
-        let port = listener.local_addr().map_err(|source| StartError::Port { port, source })?.port();
-        let network = match config.controllers {
-            true => Some(Arc::new(Network::claim().map_err(StartError::Network)?)),
-            false => None,
+        let port = listener
+            .local_addr()
+            .map_err(|source| StartError::Port { port, source })?
+            .port();
+        let network = if config.controllers {
+            Some(Arc::new(Network::claim().map_err(StartError::Network)?))
+        } else {
+            None
         };
         // `127.96.0.0/16` → `127.96.`
-        let prefix = network.as_ref().and_then(|n| Some(n.service_cidr().strip_suffix("0.0/16")?.to_owned()));
+        let prefix = network
+            .as_ref()
+            .and_then(|n| Some(n.service_cidr().strip_suffix("0.0/16")?.to_owned()));
         let timing = config.timing;
         let identity = tls::identity().map_err(StartError::Certificates)?;
         let url = format!("https://127.0.0.1:{port}");
@@ -222,16 +251,29 @@ impl DevCluster {
         let token = uuid::Uuid::new_v4().simple().to_string();
         cluster.add_token(&token, User::admin());
         let kubeconfig = tls::kubeconfig(&url, &identity.ca_pem, &token);
-        cluster.found(&identity.ca_pem, port).await.map_err(StartError::Namespaces)?;
+        cluster
+            .found(&identity.ca_pem, port)
+            .await
+            .map_err(StartError::Namespaces)?;
         let server = http::serve(cluster.clone(), listener, identity.config);
         cluster.spawn(server);
         let client: client::Client = Arc::new(backend::Local::new(cluster.clone()));
         let (mut controllers, mut pods) = (JoinSet::new(), None);
         if let Some(network) = network {
             controllers = crate::controllers::run(&client);
-            pods = Some(crate::pods::run(&client, network, timing).await.map_err(StartError::Network)?);
+            pods = Some(
+                crate::pods::run(&client, network, timing)
+                    .await
+                    .map_err(StartError::Network)?,
+            );
         }
-        Ok(Self { cluster, pods, controllers, kubeconfig, url })
+        Ok(Self {
+            cluster,
+            pods,
+            controllers,
+            kubeconfig,
+            url,
+        })
     }
 
     /// A kubeconfig for a cluster admin, as YAML.
@@ -259,7 +301,8 @@ impl DevCluster {
         self.controllers.shutdown().await;
         drop(self.pods.take());
         self.cluster.stop.cancel();
-        let mut tasks = std::mem::take(&mut *self.cluster.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks =
+            std::mem::take(&mut *self.cluster.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
     }
 }
@@ -276,19 +319,31 @@ impl Cluster {
         }
         let ca = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt"},
             "data": {"ca.crt": ca_pem}});
-        client.create(Resource::new("", "v1", "configmaps"), "kube-public", ca).await?;
+        client
+            .create(Resource::new("", "v1", "configmaps"), "kube-public", ca)
+            .await?;
         let service = json!({"apiVersion": "v1", "kind": "Service",
             "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
             "spec": {"clusterIP": format!("{}0.1", self.service_prefix()),
                 "ports": [{"name": "https", "port": 443, "targetPort": port}]}});
-        client.create(Resource::new("", "v1", "services"), "default", service).await?;
+        client
+            .create(Resource::new("", "v1", "services"), "default", service)
+            .await?;
         let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "kubernetes"},
             "subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"name": "https", "port": port}]}]});
-        client.create(Resource::new("", "v1", "endpoints"), "default", endpoints).await?;
+        client
+            .create(Resource::new("", "v1", "endpoints"), "default", endpoints)
+            .await?;
         let admin = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
             "metadata": {"name": "cluster-admin", "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}},
             "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]});
-        client.create(Resource::new("rbac.authorization.k8s.io", "v1", "clusterroles"), "", admin).await?;
+        client
+            .create(
+                Resource::new("rbac.authorization.k8s.io", "v1", "clusterroles"),
+                "",
+                admin,
+            )
+            .await?;
         Ok(())
     }
 }

@@ -42,7 +42,10 @@ impl Versions for Served {
         let converted = match without_asking(&self.kind, object, api_version) {
             Ok(Some(converted)) => Ok(converted),
             // Reached on a blocking thread only (see `off_runtime`).
-            Ok(None) => self.runtime.block_on(self.cluster.convert_to(&self.kind, object.clone(), api_version)),
+            Ok(None) => {
+                self.runtime
+                    .block_on(self.cluster.convert_to(&self.kind, object.clone(), api_version))
+            }
             Err(failure) => Err(failure),
         };
         converted.map_err(|f| f.message)
@@ -55,19 +58,39 @@ async fn off_runtime<T: Send + 'static>(
     kind: &Arc<Kind>,
     work: impl FnOnce(&Served) -> T + Send + 'static,
 ) -> Option<T> {
-    let served =
-        Served { cluster: cluster.clone(), kind: Arc::clone(kind), runtime: tokio::runtime::Handle::current() };
-    let waits = kind.custom.as_ref().is_some_and(|c| c.conversion_webhook().is_some());
-    if waits { tokio::task::spawn_blocking(move || work(&served)).await.ok() } else { Some(work(&served)) }
+    let served = Served {
+        cluster: cluster.clone(),
+        kind: Arc::clone(kind),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let waits = kind
+        .custom
+        .as_ref()
+        .is_some_and(|c| c.conversion_webhook().is_some());
+    if waits {
+        tokio::task::spawn_blocking(move || work(&served)).await.ok()
+    } else {
+        Some(work(&served))
+    }
 }
 
 /// Records an update's owners in `new`.
-pub(crate) async fn track(cluster: &Cluster, call: &Call, old: Option<&Value>, new: Value, now: &str) -> Value {
+pub(crate) async fn track(
+    cluster: &Cluster,
+    call: &Call,
+    old: Option<&Value>,
+    new: Value,
+    now: &str,
+) -> Value {
     let (manager, subresource, now) = (call.manager.clone(), call.subresource.clone(), now.to_owned());
     let old = old.cloned();
     let untracked = new.clone();
     let tracked = off_runtime(cluster, &call.kind, move |served| {
-        let writer = Writer { manager: &manager, subresource: &subresource, now: &now };
+        let writer = Writer {
+            manager: &manager,
+            subresource: &subresource,
+            now: &now,
+        };
         managed::track_update(old.as_ref(), new, writer, served)
     })
     .await;
@@ -85,8 +108,20 @@ pub(crate) async fn apply(
     let (manager, subresource, now) = (call.manager.clone(), call.subresource.clone(), now.to_owned());
     let (live, config, force) = (live.cloned(), config.clone(), call.force);
     let applied = off_runtime(cluster, &call.kind, move |served| {
-        let writer = Writer { manager: &manager, subresource: &subresource, now: &now };
-        apply::apply(Request { live: live.as_ref(), config: &config, writer, force }, served)
+        let writer = Writer {
+            manager: &manager,
+            subresource: &subresource,
+            now: &now,
+        };
+        apply::apply(
+            Request {
+                live: live.as_ref(),
+                config: &config,
+                writer,
+                force,
+            },
+            served,
+        )
     })
     .await;
     let applied = applied.ok_or_else(|| Failure::internal("server-side apply did not finish"))?;

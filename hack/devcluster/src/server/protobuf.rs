@@ -31,7 +31,14 @@ static MESSAGES: LazyLock<HashMap<&'static str, HashMap<u64, Field>>> = LazyLock
             let mut parts = field.splitn(3, ':');
             let (number, name, kind) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
             let bare = kind.trim_start_matches('*');
-            Some((number, Field { name, kind: bare, optional: bare.len() != kind.len() }))
+            Some((
+                number,
+                Field {
+                    name,
+                    kind: bare,
+                    optional: bare.len() != kind.len(),
+                },
+            ))
         });
         Some((message, fields.collect()))
     };
@@ -40,7 +47,9 @@ static MESSAGES: LazyLock<HashMap<&'static str, HashMap<u64, Field>>> = LazyLock
 
 /// The object in a body; the error says what is wrong with it.
 pub(crate) fn decode(body: &[u8]) -> Result<Value, String> {
-    let body = body.strip_prefix(MAGIC).ok_or("provided data does not appear to be a protobuf message")?;
+    let body = body
+        .strip_prefix(MAGIC)
+        .ok_or("provided data does not appear to be a protobuf message")?;
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &body[..0]);
     for (number, wire) in Wire(body).fields()? {
         match (number, wire) {
@@ -61,8 +70,11 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, String> {
     let group = group.split('.').next().unwrap_or_default();
     let name = format!("{group}.{version}.{kind}");
     let meta = format!("meta.{kind}");
-    let message = [name.as_str(), meta.as_str()].into_iter().find(|m| MESSAGES.contains_key(m));
-    let message = message.ok_or_else(|| format!("no protobuf message of kind {kind:?} in version {api_version:?}"))?;
+    let message = [name.as_str(), meta.as_str()]
+        .into_iter()
+        .find(|m| MESSAGES.contains_key(m));
+    let message =
+        message.ok_or_else(|| format!("no protobuf message of kind {kind:?} in version {api_version:?}"))?;
     let mut object = Map::new();
     object.insert("apiVersion".to_owned(), json!(api_version));
     object.insert("kind".to_owned(), json!(kind));
@@ -73,9 +85,13 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, String> {
 /// Decodes a message's fields into `object`.
 fn fill(object: &mut Map<String, Value>, message: &str, bytes: &[u8], depth: usize) -> Result<(), String> {
     let depth = depth.checked_sub(1).ok_or("messages are nested too deeply")?;
-    let fields = MESSAGES.get(message).ok_or_else(|| format!("unknown protobuf message {message}"))?;
+    let fields = MESSAGES
+        .get(message)
+        .ok_or_else(|| format!("unknown protobuf message {message}"))?;
     for (number, item) in Wire(bytes).fields()? {
-        let Some(field) = fields.get(&number) else { continue };
+        let Some(field) = fields.get(&number) else {
+            continue;
+        };
         if field.name.is_empty() {
             if let Item::Bytes(inner) = item {
                 fill(object, field.kind, inner, depth)?;
@@ -109,11 +125,10 @@ fn fill(object: &mut Map<String, Value>, message: &str, bytes: &[u8], depth: usi
 }
 
 fn value(kind: &str, item: &Item<'_>, depth: usize) -> Result<Value, String> {
-    let mismatch = || format!("wrong wire type for {kind}");
     match (kind, item) {
-        ("string", Item::Bytes(bytes)) => {
-            Ok(json!(std::str::from_utf8(bytes).map_err(|e| format!("text is not UTF-8: {e}"))?))
-        }
+        ("string", Item::Bytes(bytes)) => Ok(json!(
+            std::str::from_utf8(bytes).map_err(|e| format!("text is not UTF-8: {e}"))?
+        )),
         ("bytes", Item::Bytes(bytes)) => Ok(json!(STANDARD.encode(bytes))),
         ("int" | "duration", Item::Number(n)) => Ok(json!(n.cast_signed())),
         ("bool", Item::Number(n)) => Ok(json!(*n != 0)),
@@ -141,15 +156,12 @@ fn value(kind: &str, item: &Item<'_>, depth: usize) -> Result<Value, String> {
                 _ => Ok(Value::Null),
             }
         }
-        ("string" | "bytes" | "int" | "duration" | "bool" | "double" | "time" | "intstr" | "quantity" | "raw", _) => {
-            Err(mismatch())
-        }
-        (message, Item::Bytes(bytes)) => {
+        (message, Item::Bytes(bytes)) if MESSAGES.contains_key(message) => {
             let mut object = Map::new();
             fill(&mut object, message, bytes, depth)?;
             Ok(Value::Object(object))
         }
-        (_, Item::Number(_)) => Err(mismatch()),
+        (_, Item::Bytes(_) | Item::Number(_)) => Err(format!("wrong wire type for {kind}")),
     }
 }
 
@@ -167,7 +179,11 @@ fn time(bytes: &[u8]) -> Result<Value, String> {
         return Ok(Value::Null);
     }
     let at = jiff::Timestamp::new(seconds, nanos).map_err(|e| format!("time: {e}"))?;
-    let format = if nanos == 0 { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S.%6fZ" };
+    let format = if nanos == 0 {
+        "%Y-%m-%dT%H:%M:%SZ"
+    } else {
+        "%Y-%m-%dT%H:%M:%S.%6fZ"
+    };
     Ok(json!(at.strftime(format).to_string()))
 }
 
@@ -210,7 +226,9 @@ impl<'a> Wire<'a> {
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        self.take(N)?.try_into().map_err(|_| "unexpected end of data".to_owned())
+        self.take(N)?
+            .try_into()
+            .map_err(|_| "unexpected end of data".to_owned())
     }
 
     fn varint(&mut self) -> Result<u64, String> {
@@ -240,12 +258,25 @@ mod tests {
 
     fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
         let meta = [message(1, api_version.as_bytes()), message(2, kind.as_bytes())].concat();
-        [MAGIC.to_vec(), message(1, &meta), message(2, raw), message(3, b""), message(4, b"")].concat()
+        [
+            MAGIC.to_vec(),
+            message(1, &meta),
+            message(2, raw),
+            message(3, b""),
+            message(4, b""),
+        ]
+        .concat()
     }
 
     #[test]
     fn a_namespace_as_kubectl_sends_it() {
-        let meta = [message(1, b"foo"), message(2, b""), vec![0x38, 0], message(8, b"")].concat();
+        let meta = [
+            message(1, b"foo"),
+            message(2, b""),
+            vec![0x38, 0],
+            message(8, b""),
+        ]
+        .concat();
         let raw = [message(1, &meta), message(2, b""), message(3, &message(1, b""))].concat();
         let object = decode(&body("v1", "Namespace", &raw)).unwrap();
         let expected = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "foo"}, "spec": {}, "status": {}});
@@ -258,27 +289,48 @@ mod tests {
         let rolling = message(1, &[vec![0x08, 1], message(3, b"25%")].concat());
         let strategy = message(4, &[message(1, b"RollingUpdate"), message(2, &rolling)].concat());
         let spec = [vec![0x08, 0, 0x28, 0], strategy].concat();
-        let object = decode(&body("apps/v1", "Deployment", &[message(1, &labels), message(2, &spec)].concat())).unwrap();
+        let object = decode(&body(
+            "apps/v1",
+            "Deployment",
+            &[message(1, &labels), message(2, &spec)].concat(),
+        ))
+        .unwrap();
         assert_eq!(object["metadata"]["labels"], json!({"a": "b"}));
         assert_eq!(object["spec"]["replicas"], 0, "an optional zero counts");
         assert_eq!(object["spec"].get("minReadySeconds"), None);
-        assert_eq!(object["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], "25%");
+        assert_eq!(
+            object["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"],
+            "25%"
+        );
     }
 
     #[test]
     fn refusals() {
         assert!(decode(b"{}").unwrap_err().contains("does not appear"));
-        assert!(decode(&body("v1", "Nothing", b"")).unwrap_err().contains("no protobuf message"));
-        assert!(decode(&body("v1", "Namespace", &[0x0a, 9])).unwrap_err().contains("unexpected end"));
+        assert!(
+            decode(&body("v1", "Nothing", b""))
+                .unwrap_err()
+                .contains("no protobuf message")
+        );
+        assert!(
+            decode(&body("v1", "Namespace", &[0x0a, 9]))
+                .unwrap_err()
+                .contains("unexpected end")
+        );
     }
 
     #[test]
     fn every_type_in_the_table_is_known() {
-        let known = ["string", "bytes", "int", "duration", "bool", "double", "time", "intstr", "quantity", "raw"];
+        let known = [
+            "string", "bytes", "int", "duration", "bool", "double", "time", "intstr", "quantity", "raw",
+        ];
         for (message, fields) in MESSAGES.iter() {
             for field in fields.values() {
                 let element = field.kind.trim_start_matches(['[', '{']);
-                assert!(known.contains(&element) || MESSAGES.contains_key(element), "{message}: {element}");
+                assert!(
+                    known.contains(&element) || MESSAGES.contains_key(element),
+                    "{message}: {element}"
+                );
             }
         }
     }

@@ -6,8 +6,17 @@
 use serde_json::Value;
 
 const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-const DECIMAL: [(&str, i32); 9] =
-    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15)];
+const DECIMAL: [(&str, i32); 9] = [
+    ("n", -9),
+    ("u", -6),
+    ("m", -3),
+    ("", 0),
+    ("k", 3),
+    ("M", 6),
+    ("G", 9),
+    ("T", 12),
+    ("P", 15),
+];
 
 /// `0.5` → `500m`, `1024Mi` → `1Gi`, `1000m` → `1`; `None` for what is no quantity.
 pub(crate) fn canonical(value: &Value) -> Option<String> {
@@ -16,7 +25,9 @@ pub(crate) fn canonical(value: &Value) -> Option<String> {
         Value::Number(number) => number.to_string(),
         _ => return None,
     };
-    let at = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let at = text
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(at);
     if let Some(power) = BINARY.iter().skip(1).position(|s| *s == suffix) {
         return binary(number, power + 1);
@@ -46,7 +57,12 @@ fn decimal(number: &str, exponent: i32) -> Option<String> {
         value /= 10;
         power += 1;
     }
-    let (suffix, base) = DECIMAL.iter().rev().chain([&("E", 18)]).filter(|(_, p)| *p <= power).max_by_key(|(_, p)| *p)?;
+    let (suffix, base) = DECIMAL
+        .iter()
+        .rev()
+        .chain([&("E", 18)])
+        .filter(|(_, p)| *p <= power)
+        .max_by_key(|(_, p)| *p)?;
     let factor = 10_i128.checked_pow(u32::try_from(power - base).ok()?)?;
     Some(format!("{}{suffix}", value.checked_mul(factor)?))
 }

@@ -33,9 +33,17 @@ impl Question {
         let plural = text(&resource["resource"]);
         let other = &spec["nonResourceAttributes"];
         Self {
-            verb: text(if resource.is_null() { &other["verb"] } else { &resource["verb"] }),
+            verb: text(if resource.is_null() {
+                &other["verb"]
+            } else {
+                &resource["verb"]
+            }),
             group: text(&resource["group"]),
-            resource: if subresource.is_empty() { plural } else { format!("{plural}/{subresource}") },
+            resource: if subresource.is_empty() {
+                plural
+            } else {
+                format!("{plural}/{subresource}")
+            },
             namespace: text(&resource["namespace"]),
             name: text(&resource["name"]),
             path: text(&other["path"]),
@@ -44,15 +52,27 @@ impl Question {
 
     fn allowed_by(&self, rule: &Value) -> bool {
         let has = |key: &str, wanted: &str| {
-            rule[key].as_array().into_iter().flatten().filter_map(Value::as_str).any(|v| v == "*" || v == wanted)
+            rule[key]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .any(|v| v == "*" || v == wanted)
         };
         if !has("verbs", &self.verb) {
             return false;
         }
         if !self.path.is_empty() {
-            return rule["nonResourceURLs"].as_array().into_iter().flatten().filter_map(Value::as_str).any(|u| {
-                u == self.path || u.strip_suffix('*').is_some_and(|prefix| self.path.starts_with(prefix))
-            });
+            return rule["nonResourceURLs"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .any(|u| {
+                    u == self.path
+                        || u.strip_suffix('*')
+                            .is_some_and(|prefix| self.path.starts_with(prefix))
+                });
         }
         let subresource = self.resource.split_once('/').map(|(_, sub)| format!("*/{sub}"));
         let names = rule["resourceNames"].as_array();
@@ -82,7 +102,9 @@ impl Cluster {
             name: call.name.clone(),
             path: String::new(),
         };
-        if kind.verbs == crate::kinds::Verbs::Ask && kind.kind.starts_with("Self") || self.allowed(&call.user, &question) {
+        if kind.verbs == crate::kinds::Verbs::Ask && kind.kind.starts_with("Self")
+            || self.allowed(&call.user, &question)
+        {
             return Ok(());
         }
         let scope = if call.namespace.is_empty() {
@@ -101,7 +123,9 @@ impl Cluster {
         if !self.config.rbac || user.groups.iter().any(|g| g == "system:masters") {
             return true;
         }
-        self.rules(user, &question.namespace).iter().any(|rule| question.allowed_by(rule))
+        self.rules(user, &question.namespace)
+            .iter()
+            .any(|rule| question.allowed_by(rule))
     }
 
     /// `resourceRules` and `nonResourceRules` of a SelfSubjectRulesReview.
@@ -114,12 +138,16 @@ impl Cluster {
         } else {
             self.rules(user, namespace)
         };
-        all.into_iter().partition(|rule| rule["nonResourceURLs"].is_null())
+        all.into_iter()
+            .partition(|rule| rule["nonResourceURLs"].is_null())
     }
 
     /// The rules bound to a user cluster-wide and in a namespace.
     fn rules(&self, user: &User, namespace: &str) -> Vec<Value> {
-        let table = |plural: &str| Table { group: GROUP.to_owned(), plural: plural.to_owned() };
+        let table = |plural: &str| Table {
+            group: GROUP.to_owned(),
+            plural: plural.to_owned(),
+        };
         let mut rules = Vec::new();
         let mut bindings = self.store.list(&table("clusterrolebindings"), None).0;
         if !namespace.is_empty() {
@@ -128,7 +156,11 @@ impl Cluster {
         for binding in bindings {
             let binding = &binding.value;
             let subjects = binding["subjects"].as_array();
-            if !subjects.into_iter().flatten().any(|s| is_subject(s, user, namespace)) {
+            if !subjects
+                .into_iter()
+                .flatten()
+                .any(|s| is_subject(s, user, namespace))
+            {
                 continue;
             }
             let name = binding["roleRef"]["name"].as_str().unwrap_or_default();

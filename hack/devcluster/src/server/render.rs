@@ -2,7 +2,10 @@
 //!
 //! Owns: the Accept header, lists, watch lines, warnings. Promises: falls back to plain objects when it may. Never:
 //! chooses what is answered.
-#![expect(clippy::disallowed_methods, reason = "shell: ages in Tables are counted from now")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: ages in Tables are counted from now"
+)]
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -36,7 +39,10 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    pub(crate) const JSON: Self = Self { shape: Shape::Object, yaml: false };
+    pub(crate) const JSON: Self = Self {
+        shape: Shape::Object,
+        yaml: false,
+    };
 
     /// The first entry of an Accept header this server can answer.
     pub(crate) fn negotiate(accept: &str, include: Option<&str>) -> Result<Self, Failure> {
@@ -66,20 +72,16 @@ impl Form {
                 "Table" => Shape::Table(include),
                 "PartialObjectMetadata" => Shape::Metadata,
                 "PartialObjectMetadataList" => Shape::MetadataList,
-                "APIGroupDiscoveryList" if entry.contains("v=v2") && !entry.contains("v=v2beta1") => Shape::Discovery,
+                "APIGroupDiscoveryList" if entry.contains("v=v2") && !entry.contains("v=v2beta1") => {
+                    Shape::Discovery
+                }
                 _ => continue,
             };
             return Ok(Self { shape, yaml });
         }
-        Err(Failure {
-            details: Some(json!({})),
-            ..Failure::new(
-                406,
-                "NotAcceptable",
-                "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
-                 application/json;stream=watch",
-            )
-        })
+        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
+                       application/json;stream=watch";
+        Err(Failure::new(406, "NotAcceptable", message).detailed(json!({})))
     }
 }
 
@@ -154,7 +156,9 @@ pub(crate) fn watch(form: Form, call: &Call, events: BoxStream<'static, Seen>) -
         Ok::<_, std::convert::Infallible>(Bytes::from(line))
     });
     let mut response = Response::new(Body::from_stream(lines));
-    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static("application/json"));
     add_warnings(&mut response, &call.warnings());
     response
 }
@@ -164,18 +168,27 @@ pub(crate) fn respond(code: u16, form: Form, value: &Value) -> Response<Body> {
     let (text, media) = match form {
         Form { yaml: true, .. } => match serde_saphyr::to_string(value) {
             Ok(text) => (text, "application/yaml"),
-            Err(error) => (Failure::internal(error).to_value().to_string(), "application/json"),
+            Err(error) => (
+                Failure::internal(error).to_value().to_string(),
+                "application/json",
+            ),
         },
-        Form { shape: Shape::Discovery, .. } => {
-            (value.to_string(), "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
-        }
+        Form {
+            shape: Shape::Discovery,
+            ..
+        } => (
+            value.to_string(),
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        ),
         Form { .. } => (value.to_string(), "application/json"),
     };
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let media = HeaderValue::from_static(media);
     response.headers_mut().insert("content-type", media);
-    response.headers_mut().insert("cache-control", HeaderValue::from_static("no-cache, private"));
+    response
+        .headers_mut()
+        .insert("cache-control", HeaderValue::from_static("no-cache, private"));
     response
 }
 
@@ -183,15 +196,23 @@ pub(crate) fn respond(code: u16, form: Form, value: &Value) -> Response<Body> {
 pub(crate) fn no_page() -> Response<Body> {
     let mut response = Response::new(Body::from("404 page not found\n"));
     *response.status_mut() = StatusCode::NOT_FOUND;
-    response.headers_mut().insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        "content-type",
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
 pub(crate) fn refusal(failure: &Failure) -> Response<Body> {
     let mut response = respond(failure.code, Form::JSON, &failure.to_value());
-    let seconds = failure.details.as_ref().and_then(|d| d["retryAfterSeconds"].as_u64());
+    let seconds = failure
+        .details
+        .as_ref()
+        .and_then(|d| d["retryAfterSeconds"].as_u64());
     if let Some(seconds) = seconds {
-        response.headers_mut().insert("retry-after", HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert("retry-after", HeaderValue::from(seconds));
     }
     response
 }
@@ -200,7 +221,11 @@ pub(crate) fn refusal(failure: &Failure) -> Response<Body> {
 pub(crate) fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
     let total: usize = warnings.iter().map(String::len).sum();
     for warning in warnings {
-        let text: String = if total > 4096 { warning.chars().take(256).collect() } else { warning.clone() };
+        let text: String = if total > 4096 {
+            warning.chars().take(256).collect()
+        } else {
+            warning.clone()
+        };
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(header) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append("warning", header);
@@ -220,16 +245,26 @@ mod tests {
             ("*/*", Some(Shape::Object)),
             ("application/json", Some(Shape::Object)),
             (table, Some(Shape::Table(Include::Metadata))),
-            ("application/vnd.kubernetes.protobuf,application/json", Some(Shape::Object)),
+            (
+                "application/vnd.kubernetes.protobuf,application/json",
+                Some(Shape::Object),
+            ),
             ("application/vnd.kubernetes.protobuf", None),
             (
                 "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
                 Some(Shape::Discovery),
             ),
-            ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json", Some(Shape::Object)),
+            (
+                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
+                Some(Shape::Object),
+            ),
         ];
         for (accept, expected) in rows {
-            assert_eq!(Form::negotiate(accept, None).ok().map(|f| f.shape), expected, "{accept}");
+            assert_eq!(
+                Form::negotiate(accept, None).ok().map(|f| f.shape),
+                expected,
+                "{accept}"
+            );
         }
         assert!(Form::negotiate("application/yaml", None).unwrap().yaml);
     }

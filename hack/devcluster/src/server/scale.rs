@@ -18,9 +18,18 @@ struct Fields {
 }
 
 fn fields(kind: &Kind) -> Option<Fields> {
-    let path = |text: &str| text.trim_start_matches('.').split('.').map(str::to_owned).collect::<Vec<_>>();
+    let path = |text: &str| {
+        text.trim_start_matches('.')
+            .split('.')
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     match &kind.custom {
-        None => Some(Fields { spec: path("spec.replicas"), status: path("status.replicas"), selector: None }),
+        None => Some(Fields {
+            spec: path("spec.replicas"),
+            status: path("status.replicas"),
+            selector: None,
+        }),
         Some(custom) => {
             let scale = custom.scale(&kind.version)?;
             Some(Fields {
@@ -55,7 +64,9 @@ pub(crate) fn of(kind: &Kind, object: &Value) -> Result<Value, Failure> {
     let selector = match &fields.selector {
         Some(path) => at(object, path).as_str().unwrap_or_default().to_owned(),
         None if kind.custom.is_none() => match &object["spec"]["selector"] {
-            selector if kind.is("", "replicationcontrollers") => selector_text(&json!({"matchLabels": selector})),
+            selector if kind.is("", "replicationcontrollers") => {
+                selector_text(&json!({"matchLabels": selector}))
+            }
             selector => selector_text(selector),
         },
         None => String::new(),
@@ -63,7 +74,9 @@ pub(crate) fn of(kind: &Kind, object: &Value) -> Result<Value, Failure> {
     if !selector.is_empty() {
         status["selector"] = json!(selector);
     }
-    Ok(json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": shown, "spec": spec, "status": status}))
+    Ok(
+        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": shown, "spec": spec, "status": status}),
+    )
 }
 
 /// The object with the replica count and resourceVersion a Scale asks for.
@@ -72,7 +85,9 @@ pub(crate) fn write(kind: &Kind, object: &Value, scale: &Value) -> Result<Value,
     let replicas = match &scale["spec"]["replicas"] {
         Value::Null => 0,
         value => value.as_i64().ok_or_else(|| {
-            Failure::bad_request("Scale in version \"v1\" cannot be handled as a Scale: spec.replicas is no integer")
+            Failure::bad_request(
+                "Scale in version \"v1\" cannot be handled as a Scale: spec.replicas is no integer",
+            )
         })?,
     };
     if replicas < 0 {
@@ -91,7 +106,10 @@ pub(crate) fn write(kind: &Kind, object: &Value, scale: &Value) -> Result<Value,
         }
         object_mut(place).insert(last.clone(), json!(replicas));
     }
-    if let Some(revision) = scale["metadata"]["resourceVersion"].as_str().filter(|r| !r.is_empty()) {
+    if let Some(revision) = scale["metadata"]["resourceVersion"]
+        .as_str()
+        .filter(|r| !r.is_empty())
+    {
         metadata(&mut changed).insert("resourceVersion".to_owned(), json!(revision));
     }
     Ok(changed)

@@ -49,8 +49,14 @@ pub(crate) fn isolate(kind: &Kind, subresource: &str, old: &Value, new: &mut Val
         "finalize" => {
             let finalizers = new["spec"]["finalizers"].take();
             let mut kept = old.clone();
-            object_mut(&mut kept["spec"])
-                .insert("finalizers".to_owned(), if finalizers.is_null() { json!([]) } else { finalizers });
+            object_mut(&mut kept["spec"]).insert(
+                "finalizers".to_owned(),
+                if finalizers.is_null() {
+                    json!([])
+                } else {
+                    finalizers
+                },
+            );
             *new = kept;
         }
         _ if has_status(kind) => {
@@ -87,7 +93,8 @@ pub(crate) fn desired_changed(kind: &Kind, old: &Value, new: &Value) -> bool {
 /// Whether finalizers hold the object back.
 pub(crate) fn holds(kind: &Kind, object: &Value) -> bool {
     let some = |value: &Value| value.as_array().is_some_and(|a| !a.is_empty());
-    some(&object["metadata"]["finalizers"]) || (kind.is("", "namespaces") && some(&object["spec"]["finalizers"]))
+    some(&object["metadata"]["finalizers"])
+        || (kind.is("", "namespaces") && some(&object["spec"]["finalizers"]))
 }
 
 /// Whether a marked object has nothing left to wait for.
@@ -111,21 +118,26 @@ pub(crate) fn mark_terminating(kind: &Kind, object: &mut Value) {
 /// Objects nobody may delete.
 pub(crate) fn check_delete(kind: &Kind, name: &str) -> Result<(), Failure> {
     if kind.is("", "namespaces") && matches!(name, "default" | "kube-system" | "kube-public") {
-        return Err(Failure::forbidden(kind, name, "this namespace may not be deleted"));
+        return Err(Failure::forbidden(
+            kind,
+            name,
+            "this namespace may not be deleted",
+        ));
     }
     Ok(())
 }
 
 /// Sets what the server chooses for a new object.
-pub(crate) fn prepare_create(cluster: &Cluster, call: &Call, object: &mut Value) -> Result<(), Failure> {
+pub(crate) fn prepare_create(cluster: &Cluster, call: &Call, object: &mut Value) {
     let kind = &call.kind;
     if kind.custom.is_some() {
-        return Ok(());
+        return;
     }
     match (kind.group.as_str(), kind.plural.as_str()) {
         ("", "namespaces") => {
             let name = object["metadata"]["name"].clone();
-            object_mut(&mut object["metadata"]["labels"]).insert("kubernetes.io/metadata.name".to_owned(), name);
+            object_mut(&mut object["metadata"]["labels"])
+                .insert("kubernetes.io/metadata.name".to_owned(), name);
             object["spec"] = json!({"finalizers": ["kubernetes"]});
             object["status"] = json!({"phase": "Active"});
         }
@@ -143,23 +155,25 @@ pub(crate) fn prepare_create(cluster: &Cluster, call: &Call, object: &mut Value)
         ("", "persistentvolumeclaims") => object["status"] = json!({"phase": "Pending"}),
         ("apps", "deployments" | "replicasets" | "daemonsets" | "statefulsets")
         | ("policy", "poddisruptionbudgets")
-        | ("autoscaling", "horizontalpodautoscalers") => {
-            if object["status"].is_null() {
-                object["status"] = super::defaults::empty_status(&kind.plural);
-            }
+        | ("autoscaling", "horizontalpodautoscalers")
+            if object["status"].is_null() =>
+        {
+            object["status"] = super::defaults::empty_status(&kind.plural);
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => super::crd::prepare_create(object),
         _ => {}
     }
-    Ok(())
 }
 
 /// Sets what the server chooses when an object changes.
-pub(crate) fn prepare_update(cluster: &Cluster, call: &Call, old: &Value, new: &mut Value) -> Result<(), Failure> {
+pub(crate) fn prepare_update(cluster: &Cluster, call: &Call, old: &Value, new: &mut Value) {
     let kind = &call.kind;
     if kind.is("", "services") {
         for key in ["clusterIP", "clusterIPs"] {
-            if new["spec"][key].is_null() && new["spec"]["type"] != "ExternalName" && !old["spec"][key].is_null() {
+            if new["spec"][key].is_null()
+                && new["spec"]["type"] != "ExternalName"
+                && !old["spec"][key].is_null()
+            {
                 new["spec"][key] = old["spec"][key].clone();
             }
         }
@@ -173,7 +187,6 @@ pub(crate) fn prepare_update(cluster: &Cluster, call: &Call, old: &Value, new: &
     if kind.is("apiextensions.k8s.io", "customresourcedefinitions") && call.subresource.is_empty() {
         super::crd::prepare_update(new);
     }
-    Ok(())
 }
 
 /// Every mistake of a new (`old` is `None`) or changed object.
@@ -181,7 +194,9 @@ pub(crate) fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldE
     match &kind.custom {
         Some(custom) => {
             let schema = custom.schema(&kind.version);
-            schema.map(|schema| validate::validate(schema, new, old)).unwrap_or_default()
+            schema
+                .map(|schema| validate::validate(schema, new, old))
+                .unwrap_or_default()
         }
         None => checks::check(kind, new, old),
     }
@@ -195,7 +210,9 @@ fn keep_node_ports(old: &Value, new: &mut Value) {
         if !exposed {
             object_mut(port).shift_remove("nodePort");
         } else if port["nodePort"].is_null()
-            && let Some(found) = before.iter().find(|p| p["port"] == port["port"] && !p["nodePort"].is_null())
+            && let Some(found) = before
+                .iter()
+                .find(|p| p["port"] == port["port"] && !p["nodePort"].is_null())
         {
             port["nodePort"] = found["nodePort"].clone();
         }
@@ -207,20 +224,37 @@ fn allocate_addresses(cluster: &Cluster, service: &mut Value) {
     let spec = &mut service["spec"];
     if spec["type"] == "ExternalName" {
         let spec = object_mut(spec);
-        for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
+        for key in [
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "internalTrafficPolicy",
+        ] {
             spec.shift_remove(key);
         }
         return;
     }
-    let table = crate::store::Table { group: String::new(), plural: "services".to_owned() };
+    let table = crate::store::Table {
+        group: String::new(),
+        plural: "services".to_owned(),
+    };
     let (services, _) = cluster.store.list(&table, None);
-    let free = |taken: BTreeSet<u64>, range: std::ops::Range<u64>| range.into_iter().find(|n| !taken.contains(n));
+    let free =
+        |taken: BTreeSet<u64>, range: std::ops::Range<u64>| range.into_iter().find(|n| !taken.contains(n));
     if spec["clusterIP"].as_str().unwrap_or_default().is_empty() {
         let prefix = cluster.service_prefix();
         let taken = services
             .iter()
-            .filter_map(|s| s.value["spec"]["clusterIP"].as_str()?.strip_prefix(prefix)?.split_once('.'))
-            .filter_map(|(third, fourth)| Some(third.parse::<u64>().ok()? * 256 + fourth.parse::<u64>().ok()?))
+            .filter_map(|s| {
+                s.value["spec"]["clusterIP"]
+                    .as_str()?
+                    .strip_prefix(prefix)?
+                    .split_once('.')
+            })
+            .filter_map(|(third, fourth)| {
+                Some(third.parse::<u64>().ok()? * 256 + fourth.parse::<u64>().ok()?)
+            })
             .collect();
         if let Some(number) = free(taken, 10..65_000) {
             spec["clusterIP"] = json!(format!("{prefix}{}.{}", number / 256, number % 256));
@@ -256,7 +290,10 @@ mod tests {
         let changed = json!({"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": 2, "status": 2});
         let mut main = changed.clone();
         isolate(&kind, "", &old, &mut main);
-        assert_eq!(main, json!({"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": 2, "status": 1}));
+        assert_eq!(
+            main,
+            json!({"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": 2, "status": 1})
+        );
         let mut status = changed;
         isolate(&kind, "status", &old, &mut status);
         assert_eq!(status, json!({"metadata": {"name": "x"}, "spec": 1, "status": 2}));

@@ -17,12 +17,15 @@ pub(crate) struct Identity {
 /// Makes a CA and a leaf signed by it. Errors are rcgen's or rustls' own words.
 pub(crate) fn identity() -> Result<Identity, Box<dyn std::error::Error + Send + Sync>> {
     let year = time::Duration::days(365);
-    let now = time::OffsetDateTime::UNIX_EPOCH
-        + time::Duration::seconds(jiff_seconds());
+    let now = time::OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(jiff_seconds());
     let mut ca = CertificateParams::new(Vec::new())?;
     ca.distinguished_name.push(DnType::CommonName, "devcluster-ca");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    ca.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     ca.not_before = now - time::Duration::hours(1);
     ca.not_after = now + year;
     let issuer = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
@@ -49,7 +52,10 @@ pub(crate) fn identity() -> Result<Identity, Box<dyn std::error::Error + Send + 
             PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         )?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Identity { config: Arc::new(config), ca_pem: issuer.pem() })
+    Ok(Identity {
+        config: Arc::new(config),
+        ca_pem: issuer.pem(),
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "shell: certificates are valid from now")]

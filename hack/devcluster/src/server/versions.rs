@@ -31,7 +31,9 @@ const EVENT_FIELDS: [(&str, &str); 7] = [
 ];
 
 fn rename(object: Value, fields: &[(&str, &str)], forward: bool) -> Value {
-    let Value::Object(members) = object else { return object };
+    let Value::Object(members) = object else {
+        return object;
+    };
     let renamed = members
         .into_iter()
         .map(|(key, value)| {
@@ -98,11 +100,16 @@ fn hpa_to_v1(mut hpa: Value) -> Value {
 
 fn hpa_to_v2(mut hpa: Value) -> Value {
     let mut take = |key: &str| -> Option<Value> {
-        let text = hpa["metadata"]["annotations"].as_object_mut()?.shift_remove(key)?;
+        let text = hpa["metadata"]["annotations"]
+            .as_object_mut()?
+            .shift_remove(key)?;
         serde_json::from_str(text.as_str()?).ok()
     };
-    let (others, behavior, conditions, current) = (take(METRICS), take(BEHAVIOR), take(CONDITIONS), take(CURRENT));
-    if hpa["metadata"]["annotations"].as_object().is_some_and(Map::is_empty)
+    let (others, behavior, conditions, current) =
+        (take(METRICS), take(BEHAVIOR), take(CONDITIONS), take(CURRENT));
+    if hpa["metadata"]["annotations"]
+        .as_object()
+        .is_some_and(Map::is_empty)
         && let Some(metadata) = hpa["metadata"].as_object_mut()
     {
         metadata.shift_remove("annotations");

@@ -2,7 +2,10 @@
 //!
 //! Owns: initial events, bookmarks, what a selector makes of a change, the end of the stream. Promises: no change is
 //! lost or repeated; a revision that is too old ends with 410 Gone. Never: renders.
-#![expect(clippy::disallowed_methods, reason = "shell: bookmarks and deadlines take time")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: bookmarks and deadlines take time"
+)]
 
 use std::time::Duration;
 
@@ -54,7 +57,11 @@ struct Watcher {
 }
 
 impl Cluster {
-    pub(crate) fn watch(&self, call: &Call, options: &WatchOptions) -> Result<BoxStream<'static, Seen>, Failure> {
+    pub(crate) fn watch(
+        &self,
+        call: &Call,
+        options: &WatchOptions,
+    ) -> Result<BoxStream<'static, Seen>, Failure> {
         let labels = Labels::parse(&options.labels).map_err(Failure::bad_request)?;
         let fields = Fields::parse(&options.fields, &call.kind).map_err(Failure::bad_request)?;
         let from = parse_revision(&options.revision)?;
@@ -96,7 +103,10 @@ impl Watcher {
             }
             match self.cluster.read(&self.call.kind, stored).await {
                 Ok(object) if self.fields.matches(&object) => {
-                    self.queue.push_back(Seen { kind: "ADDED", object });
+                    self.queue.push_back(Seen {
+                        kind: "ADDED",
+                        object,
+                    });
                 }
                 Ok(_) => {}
                 Err(failure) => {
@@ -110,7 +120,10 @@ impl Watcher {
             bookmark.object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
             self.queue.push_back(bookmark);
         }
-        stream::unfold(self, |mut watcher| async move { watcher.next().await.map(|seen| (seen, watcher)) }).boxed()
+        stream::unfold(self, |mut watcher| async move {
+            watcher.next().await.map(|seen| (seen, watcher))
+        })
+        .boxed()
     }
 
     async fn next(&mut self) -> Option<Seen> {
@@ -130,7 +143,10 @@ impl Watcher {
                     self.revision = self.revision.max(newest);
                 }
                 Err(compacted) => {
-                    let message = format!("too old resource version: {} ({})", self.revision, compacted.oldest);
+                    let message = format!(
+                        "too old resource version: {} ({})",
+                        self.revision, compacted.oldest
+                    );
                     self.fail(&Failure::expired(message));
                 }
             }
@@ -155,7 +171,9 @@ impl Watcher {
         if self.over || event.revision <= self.revision {
             return;
         }
-        if !self.call.namespace.is_empty() && event.value["metadata"]["namespace"] != self.call.namespace.as_str() {
+        if !self.call.namespace.is_empty()
+            && event.value["metadata"]["namespace"] != self.call.namespace.as_str()
+        {
             return;
         }
         let object = match self.cluster.read_value(&self.call.kind, &event.value).await {
@@ -197,7 +215,10 @@ impl Watcher {
     }
 
     fn fail(&mut self, failure: &Failure) {
-        self.queue.push_back(Seen { kind: "ERROR", object: failure.to_value() });
+        self.queue.push_back(Seen {
+            kind: "ERROR",
+            object: failure.to_value(),
+        });
         self.over = true;
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! Owns: addressing (`url` or `service`), trust in `caBundle`, deadlines, one connection pool per trust. Promises:
 //! failures read as Go's HTTP client words them, because that is what people search for. Never: knows reviews.
-#![expect(clippy::disallowed_types, reason = "shell: the API server's own outbound client")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "shell: the API server's own outbound client"
+)]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -53,7 +56,10 @@ impl Caller {
             .await
             .map_err(|e| format!("Post {url:?}: {}", words(&e, &target)))?;
         let code = sent.status();
-        let body = sent.bytes().await.map_err(|e| format!("Post {url:?}: {}", words(&e, &target)))?;
+        let body = sent
+            .bytes()
+            .await
+            .map_err(|e| format!("Post {url:?}: {}", words(&e, &target)))?;
         if !code.is_success() {
             let text = String::from_utf8_lossy(&body);
             let text = text.trim();
@@ -72,10 +78,17 @@ impl Caller {
             Some((name, address)) => format!("{bundle} {name} {address}"),
             None => bundle.to_owned(),
         };
-        if let Some(client) = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(client) = self
+            .clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+        {
             return Ok(client.clone());
         }
-        let pem = STANDARD.decode(bundle.trim()).map_err(|e| format!("caBundle is not base64: {e}"))?;
+        let pem = STANDARD
+            .decode(bundle.trim())
+            .map_err(|e| format!("caBundle is not base64: {e}"))?;
         let roots = reqwest::Certificate::from_pem_bundle(&pem)
             .map_err(|e| format!("unable to load root certificates: {e}"))?;
         let mut builder = reqwest::Client::builder()
@@ -86,15 +99,23 @@ impl Caller {
         if let Some((name, address)) = &target.dial {
             builder = builder.resolve(name, *address);
         }
-        let client = builder.build().map_err(|e| format!("unable to build a client: {e}"))?;
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(key, client.clone());
+        let client = builder
+            .build()
+            .map_err(|e| format!("unable to build a client: {e}"))?;
+        self.clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, client.clone());
         Ok(client)
     }
 }
 
 fn target(store: &Store, config: &Value) -> Result<Target, String> {
     if let Some(url) = config["url"].as_str() {
-        return Ok(Target { url: url.to_owned(), dial: None });
+        return Ok(Target {
+            url: url.to_owned(),
+            dial: None,
+        });
     }
     let service = &config["service"];
     let text = |key: &str| service[key].as_str().unwrap_or_default();
@@ -102,13 +123,23 @@ fn target(store: &Store, config: &Value) -> Result<Target, String> {
     let port = service["port"].as_u64().unwrap_or(443);
     let address = resolve(store, namespace, name, port)?;
     let host = format!("{name}.{namespace}.svc");
-    let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
-    Ok(Target { url: format!("https://{host}:{port}{slash}{path}"), dial: Some((host, address)) })
+    let slash = if path.is_empty() || path.starts_with('/') {
+        ""
+    } else {
+        "/"
+    };
+    Ok(Target {
+        url: format!("https://{host}:{port}{slash}{path}"),
+        dial: Some((host, address)),
+    })
 }
 
 /// A ready address behind a Service's port, from its Endpoints.
 fn resolve(store: &Store, namespace: &str, name: &str, port: u64) -> Result<SocketAddr, String> {
-    let core = |plural: &str| Table { group: String::new(), plural: plural.to_owned() };
+    let core = |plural: &str| Table {
+        group: String::new(),
+        plural: plural.to_owned(),
+    };
     let service = store
         .get(&core("services"), namespace, name)
         .ok_or_else(|| format!("service {name:?} not found"))?;
@@ -126,9 +157,14 @@ fn resolve(store: &Store, namespace: &str, name: &str, port: u64) -> Result<Sock
         .into_iter()
         .flatten()
         .find_map(|subset| {
-            let ip = subset["addresses"].as_array()?.first()?["ip"].as_str()?.parse().ok()?;
+            let ip = subset["addresses"].as_array()?.first()?["ip"]
+                .as_str()?
+                .parse()
+                .ok()?;
             let ports = subset["ports"].as_array()?;
-            let port = ports.iter().find(|p| p["name"].as_str().unwrap_or_default() == port_name)?;
+            let port = ports
+                .iter()
+                .find(|p| p["name"].as_str().unwrap_or_default() == port_name)?;
             Some(SocketAddr::new(ip, u16::try_from(port["port"].as_u64()?).ok()?))
         })
         .ok_or_else(none)
@@ -163,7 +199,8 @@ fn words(error: &reqwest::Error, target: &Target) -> String {
         return format!("tls: failed to verify certificate: x509: certificate is not valid for {address}");
     }
     if all.contains("Expired") {
-        return "tls: failed to verify certificate: x509: certificate has expired or is not yet valid".to_owned();
+        return "tls: failed to verify certificate: x509: certificate has expired or is not yet valid"
+            .to_owned();
     }
     if all.contains("onnection reset") || all.contains("closed before") || all.contains("IncompleteMessage") {
         return "EOF".to_owned();
