@@ -37,7 +37,9 @@ pub(crate) struct Kind {
     pub(crate) version: String,
     pub(crate) plural: String,
     pub(crate) singular: String,
+    #[expect(clippy::struct_field_names, reason = "Kubernetes' word")]
     pub(crate) kind: String,
+    #[expect(clippy::struct_field_names, reason = "Kubernetes' word")]
     pub(crate) list_kind: String,
     pub(crate) short_names: Vec<String>,
     pub(crate) categories: Vec<String>,
@@ -69,7 +71,11 @@ impl Kind {
 
     /// `deployments.apps`, or `pods` for the core group: as error messages name it.
     pub(crate) fn group_resource(&self) -> String {
-        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+        if self.group.is_empty() {
+            self.plural.clone()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
     }
 
     /// The kind as patches and schemas name it.
@@ -89,7 +95,11 @@ impl Kind {
 
 /// `group/version`, or the version alone for the core group.
 pub(crate) fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 /// Splits `apps/v1` into group and version; `v1` has the empty group.
@@ -124,7 +134,10 @@ fn row(group: &str, version: &str, plural: &str, kind: &str) -> Row {
         graceful: false,
         locked_updates: false,
         create_on_update: false,
-        table: Table { group: group.to_owned(), plural: plural.to_owned() },
+        table: Table {
+            group: group.to_owned(),
+            plural: plural.to_owned(),
+        },
         storage: api_version(group, version),
         custom: None,
     })
@@ -185,78 +198,215 @@ impl Row {
 /// Built-in types, as kube-apiserver 1.36 declares them.
 fn builtin() -> Vec<Row> {
     vec![
-        row(CORE, "v1", "namespaces", "Namespace").cluster().short(&["ns"]).sub(&["status", "finalize"]).names(NameRule::Label),
+        row(CORE, "v1", "namespaces", "Namespace")
+            .cluster()
+            .short(&["ns"])
+            .sub(&["status", "finalize"])
+            .names(NameRule::Label),
         row(CORE, "v1", "pods", "Pod")
             .short(&["po"])
             .all()
             .sub(&["status", "binding", "eviction", "log"])
             .generation()
             .graceful(),
-        row(CORE, "v1", "services", "Service").short(&["svc"]).all().sub(&["status"]).names(NameRule::Label),
-        row(CORE, "v1", "endpoints", "Endpoints").short(&["ep"]).create_on_update(),
+        row(CORE, "v1", "services", "Service")
+            .short(&["svc"])
+            .all()
+            .sub(&["status"])
+            .names(NameRule::Label),
+        row(CORE, "v1", "endpoints", "Endpoints")
+            .short(&["ep"])
+            .create_on_update(),
         row(CORE, "v1", "configmaps", "ConfigMap").short(&["cm"]),
         row(CORE, "v1", "secrets", "Secret"),
-        row(CORE, "v1", "events", "Event").short(&["ev"]).create_on_update(),
-        row(CORE, "v1", "serviceaccounts", "ServiceAccount").short(&["sa"]).sub(&["token"]),
-        row(CORE, "v1", "nodes", "Node").cluster().short(&["no"]).sub(&["status"]),
-        row(CORE, "v1", "persistentvolumes", "PersistentVolume").cluster().short(&["pv"]).sub(&["status"]).create_on_update(),
-        row(CORE, "v1", "persistentvolumeclaims", "PersistentVolumeClaim").short(&["pvc"]).sub(&["status"]),
+        row(CORE, "v1", "events", "Event")
+            .short(&["ev"])
+            .create_on_update(),
+        row(CORE, "v1", "serviceaccounts", "ServiceAccount")
+            .short(&["sa"])
+            .sub(&["token"]),
+        row(CORE, "v1", "nodes", "Node")
+            .cluster()
+            .short(&["no"])
+            .sub(&["status"]),
+        row(CORE, "v1", "persistentvolumes", "PersistentVolume")
+            .cluster()
+            .short(&["pv"])
+            .sub(&["status"])
+            .create_on_update(),
+        row(CORE, "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+            .short(&["pvc"])
+            .sub(&["status"]),
         row(CORE, "v1", "replicationcontrollers", "ReplicationController")
             .short(&["rc"])
             .all()
             .sub(&["status", "scale"])
             .generation(),
-        row(CORE, "v1", "resourcequotas", "ResourceQuota").short(&["quota"]).sub(&["status"]).create_on_update(),
-        row(CORE, "v1", "limitranges", "LimitRange").short(&["limits"]).create_on_update(),
-        row(CORE, "v1", "podtemplates", "PodTemplate").generation().create_on_update(),
+        row(CORE, "v1", "resourcequotas", "ResourceQuota")
+            .short(&["quota"])
+            .sub(&["status"])
+            .create_on_update(),
+        row(CORE, "v1", "limitranges", "LimitRange")
+            .short(&["limits"])
+            .create_on_update(),
+        row(CORE, "v1", "podtemplates", "PodTemplate")
+            .generation()
+            .create_on_update(),
         row(CORE, "v1", "bindings", "Binding").ask(),
-        row(APPS, "v1", "deployments", "Deployment").short(&["deploy"]).all().sub(&["status", "scale"]).generation(),
-        row(APPS, "v1", "replicasets", "ReplicaSet").short(&["rs"]).all().sub(&["status", "scale"]).generation(),
-        row(APPS, "v1", "daemonsets", "DaemonSet").short(&["ds"]).all().sub(&["status"]).generation(),
-        row(APPS, "v1", "statefulsets", "StatefulSet").short(&["sts"]).all().sub(&["status", "scale"]).generation(),
-        row(APPS, "v1", "controllerrevisions", "ControllerRevision"),
-        row("batch", "v1", "jobs", "Job").all().sub(&["status"]).generation(),
-        row("batch", "v1", "cronjobs", "CronJob").short(&["cj"]).all().sub(&["status"]).generation(),
-        row("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler").short(&["hpa"]).all().sub(&["status"]),
-        row("autoscaling", "v1", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
-            .short(&["hpa"])
+        row(APPS, "v1", "deployments", "Deployment")
+            .short(&["deploy"])
+            .all()
+            .sub(&["status", "scale"])
+            .generation(),
+        row(APPS, "v1", "replicasets", "ReplicaSet")
+            .short(&["rs"])
+            .all()
+            .sub(&["status", "scale"])
+            .generation(),
+        row(APPS, "v1", "daemonsets", "DaemonSet")
+            .short(&["ds"])
             .all()
             .sub(&["status"])
-            .stored_as("autoscaling", "v2"),
-        row("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget").short(&["pdb"]).sub(&["status"]).generation(),
-        row("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy").short(&["netpol"]).generation(),
-        row("networking.k8s.io", "v1", "ingresses", "Ingress").short(&["ing"]).sub(&["status"]).generation(),
-        row("networking.k8s.io", "v1", "ingressclasses", "IngressClass").cluster().generation(),
-        row("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice").generation(),
-        row("events.k8s.io", "v1", "events", "Event").short(&["ev"]).create_on_update().stored_as(CORE, "v1"),
-        row("coordination.k8s.io", "v1", "leases", "Lease").create_on_update().locked(),
-        row("storage.k8s.io", "v1", "storageclasses", "StorageClass").cluster().short(&["sc"]),
-        row("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass").cluster().short(&["pc"]).generation(),
-        row(RBAC, "v1", "roles", "Role").names(NameRule::Path).create_on_update(),
-        row(RBAC, "v1", "rolebindings", "RoleBinding").names(NameRule::Path).create_on_update(),
-        row(RBAC, "v1", "clusterroles", "ClusterRole").cluster().names(NameRule::Path).create_on_update(),
-        row(RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding").cluster().names(NameRule::Path).create_on_update(),
-        row("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
-            .cluster()
-            .short(&["crd", "crds"])
-            .category("api-extensions")
+            .generation(),
+        row(APPS, "v1", "statefulsets", "StatefulSet")
+            .short(&["sts"])
+            .all()
+            .sub(&["status", "scale"])
+            .generation(),
+        row(APPS, "v1", "controllerrevisions", "ControllerRevision"),
+        row("batch", "v1", "jobs", "Job")
+            .all()
             .sub(&["status"])
-            .generation()
+            .generation(),
+        row("batch", "v1", "cronjobs", "CronJob")
+            .short(&["cj"])
+            .all()
+            .sub(&["status"])
+            .generation(),
+        row(
+            "autoscaling",
+            "v2",
+            "horizontalpodautoscalers",
+            "HorizontalPodAutoscaler",
+        )
+        .short(&["hpa"])
+        .all()
+        .sub(&["status"]),
+        row(
+            "autoscaling",
+            "v1",
+            "horizontalpodautoscalers",
+            "HorizontalPodAutoscaler",
+        )
+        .short(&["hpa"])
+        .all()
+        .sub(&["status"])
+        .stored_as("autoscaling", "v2"),
+        row("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+            .short(&["pdb"])
+            .sub(&["status"])
+            .generation(),
+        row("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+            .short(&["netpol"])
+            .generation(),
+        row("networking.k8s.io", "v1", "ingresses", "Ingress")
+            .short(&["ing"])
+            .sub(&["status"])
+            .generation(),
+        row("networking.k8s.io", "v1", "ingressclasses", "IngressClass")
+            .cluster()
+            .generation(),
+        row("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice").generation(),
+        row("events.k8s.io", "v1", "events", "Event")
+            .short(&["ev"])
+            .create_on_update()
+            .stored_as(CORE, "v1"),
+        row("coordination.k8s.io", "v1", "leases", "Lease")
+            .create_on_update()
             .locked(),
-        row(ADMISSION, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration")
+        row("storage.k8s.io", "v1", "storageclasses", "StorageClass")
             .cluster()
-            .category("api-extensions")
-            .generation(),
-        row(ADMISSION, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration")
+            .short(&["sc"]),
+        row("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass")
             .cluster()
-            .category("api-extensions")
+            .short(&["pc"])
             .generation(),
-        row(AUTHORIZATION, "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview").cluster().ask(),
-        row(AUTHORIZATION, "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview").cluster().ask(),
-        row(AUTHORIZATION, "v1", "subjectaccessreviews", "SubjectAccessReview").cluster().ask(),
-        row(AUTHORIZATION, "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview").ask(),
-        row(AUTHENTICATION, "v1", "tokenreviews", "TokenReview").cluster().ask(),
-        row(AUTHENTICATION, "v1", "selfsubjectreviews", "SelfSubjectReview").cluster().ask(),
+        row(RBAC, "v1", "roles", "Role")
+            .names(NameRule::Path)
+            .create_on_update(),
+        row(RBAC, "v1", "rolebindings", "RoleBinding")
+            .names(NameRule::Path)
+            .create_on_update(),
+        row(RBAC, "v1", "clusterroles", "ClusterRole")
+            .cluster()
+            .names(NameRule::Path)
+            .create_on_update(),
+        row(RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding")
+            .cluster()
+            .names(NameRule::Path)
+            .create_on_update(),
+        row(
+            "apiextensions.k8s.io",
+            "v1",
+            "customresourcedefinitions",
+            "CustomResourceDefinition",
+        )
+        .cluster()
+        .short(&["crd", "crds"])
+        .category("api-extensions")
+        .sub(&["status"])
+        .generation()
+        .locked(),
+        row(
+            ADMISSION,
+            "v1",
+            "validatingwebhookconfigurations",
+            "ValidatingWebhookConfiguration",
+        )
+        .cluster()
+        .category("api-extensions")
+        .generation(),
+        row(
+            ADMISSION,
+            "v1",
+            "mutatingwebhookconfigurations",
+            "MutatingWebhookConfiguration",
+        )
+        .cluster()
+        .category("api-extensions")
+        .generation(),
+        row(
+            AUTHORIZATION,
+            "v1",
+            "selfsubjectaccessreviews",
+            "SelfSubjectAccessReview",
+        )
+        .cluster()
+        .ask(),
+        row(
+            AUTHORIZATION,
+            "v1",
+            "selfsubjectrulesreviews",
+            "SelfSubjectRulesReview",
+        )
+        .cluster()
+        .ask(),
+        row(AUTHORIZATION, "v1", "subjectaccessreviews", "SubjectAccessReview")
+            .cluster()
+            .ask(),
+        row(
+            AUTHORIZATION,
+            "v1",
+            "localsubjectaccessreviews",
+            "LocalSubjectAccessReview",
+        )
+        .ask(),
+        row(AUTHENTICATION, "v1", "tokenreviews", "TokenReview")
+            .cluster()
+            .ask(),
+        row(AUTHENTICATION, "v1", "selfsubjectreviews", "SelfSubjectReview")
+            .cluster()
+            .ask(),
     ]
 }
 
@@ -270,14 +420,23 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        let kinds = builtin().into_iter().map(|row| (key(&row.0), Arc::new(row.0))).collect();
-        Self { kinds: RwLock::new(kinds) }
+        let kinds = builtin()
+            .into_iter()
+            .map(|row| (key(&row.0), Arc::new(row.0)))
+            .collect();
+        Self {
+            kinds: RwLock::new(kinds),
+        }
     }
 
     /// The type behind a path.
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
         let key = (group.to_owned(), version.to_owned(), plural.to_owned());
-        self.kinds.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+        self.kinds
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .cloned()
     }
 
     /// Every version of a resource type.
@@ -287,7 +446,12 @@ impl Registry {
 
     /// Every served type, by group, version and plural.
     pub(crate) fn all(&self) -> Vec<Arc<Kind>> {
-        self.kinds.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.kinds
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Replaces what a CRD serves (nothing, when it is gone).
@@ -337,7 +501,10 @@ mod tests {
     fn versions_sort_as_kubernetes_prefers_them() {
         let mut versions = ["foo", "v1alpha3", "v10", "v1beta1", "v2", "v11beta2", "bar", "v1"];
         versions.sort_by(|a, b| version_order(a, b));
-        assert_eq!(versions, ["v10", "v2", "v1", "v11beta2", "v1beta1", "v1alpha3", "bar", "foo"]);
+        assert_eq!(
+            versions,
+            ["v10", "v2", "v1", "v11beta2", "v1beta1", "v1alpha3", "bar", "foo"]
+        );
     }
 
     #[test]

@@ -22,16 +22,29 @@ impl Cluster {
     }
 
     /// `object` at `api_version`, which is one of the versions of `kind`'s type.
-    pub(crate) async fn convert_to(&self, kind: &Kind, object: Value, api_version: &str) -> Result<Value, Failure> {
+    pub(crate) async fn convert_to(
+        &self,
+        kind: &Kind,
+        object: Value,
+        api_version: &str,
+    ) -> Result<Value, Failure> {
         let config = kind.custom.as_ref().and_then(|c| c.conversion_webhook());
         match (config, without_asking(kind, &object, api_version)?) {
             (_, Some(converted)) => Ok(converted),
             (None, None) => Ok(object),
-            (Some(config), None) => self.ask_converter(config, &object, api_version).await.map_err(|detail| {
-                let text = |key: &str| object[key].as_str().unwrap_or_default();
-                let message = format!("conversion webhook for {}, Kind={} {detail}", text("apiVersion"), text("kind"));
-                Failure::new(500, "InternalError", message)
-            }),
+            (Some(config), None) => {
+                self.ask_converter(config, &object, api_version)
+                    .await
+                    .map_err(|detail| {
+                        let text = |key: &str| object[key].as_str().unwrap_or_default();
+                        let message = format!(
+                            "conversion webhook for {}, Kind={} {detail}",
+                            text("apiVersion"),
+                            text("kind")
+                        );
+                        Failure::new(500, "InternalError", message)
+                    })
+            }
         }
     }
 
@@ -48,8 +61,10 @@ impl Cluster {
             "apiVersion": "apiextensions.k8s.io/v1",
             "request": {"uid": uid, "desiredAPIVersion": api_version, "objects": [object]},
         });
-        let answer =
-            self.webhooks.call(&self.store, config, TIMEOUT, "kube-apiserver-conversion", &review).await;
+        let answer = self
+            .webhooks
+            .call(&self.store, config, TIMEOUT, "kube-apiserver-conversion", &review)
+            .await;
         let answer = answer.map_err(|e| format!("failed: {e}"))?;
         let mut converted = check_answer(&answer, &uid, 1)?;
         let mut converted = converted.remove(0);
@@ -59,7 +74,11 @@ impl Cluster {
 }
 
 /// The conversion when no webhook is needed for it; `None` when one must be asked.
-pub(crate) fn without_asking(kind: &Kind, object: &Value, api_version: &str) -> Result<Option<Value>, Failure> {
+pub(crate) fn without_asking(
+    kind: &Kind,
+    object: &Value,
+    api_version: &str,
+) -> Result<Option<Value>, Failure> {
     if object["apiVersion"] == api_version {
         return Ok(Some(object.clone()));
     }
@@ -72,13 +91,19 @@ pub(crate) fn without_asking(kind: &Kind, object: &Value, api_version: &str) -> 
     };
     let from = object["apiVersion"].as_str().unwrap_or_default();
     if !known(from) {
-        return Err(Failure::internal(format!("request to convert CR from an invalid group/version: {from}")));
+        return Err(Failure::internal(format!(
+            "request to convert CR from an invalid group/version: {from}"
+        )));
     }
     if !known(api_version) {
-        return Err(Failure::internal(format!("request to convert CR to an invalid group/version: {api_version}")));
+        return Err(Failure::internal(format!(
+            "request to convert CR to an invalid group/version: {api_version}"
+        )));
     }
     // An object without content has nothing to convert.
-    let empty = object.as_object().is_some_and(|o| o.keys().all(|k| k == "apiVersion" || k == "kind"));
+    let empty = object
+        .as_object()
+        .is_some_and(|o| o.keys().all(|k| k == "apiVersion" || k == "kind"));
     if custom.conversion_webhook().is_some() && !empty {
         return Ok(None);
     }
@@ -112,7 +137,10 @@ fn check_answer(answer: &Value, uid: &str, count: usize) -> Result<Vec<Value>, S
             _ => "failed: no error message".to_owned(),
         });
     }
-    let objects = response["convertedObjects"].as_array().cloned().unwrap_or_default();
+    let objects = response["convertedObjects"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     if objects.len() != count {
         return Err(format!("returned {} objects, expected {count}", objects.len()));
     }
@@ -123,7 +151,11 @@ fn check_answer(answer: &Value, uid: &str, count: usize) -> Result<Vec<Value>, S
 fn check_object(sent: &Value, converted: &mut Value, api_version: &str) -> Result<(), String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let invalid = |what: &str, old: &Value, new: &Value| {
-        format!("returned invalid object: must have the same {what}: {} != {}", text(old), text(new))
+        format!(
+            "returned invalid object: must have the same {what}: {} != {}",
+            text(old),
+            text(new)
+        )
     };
     if converted["apiVersion"] != api_version {
         return Err(format!(
@@ -152,14 +184,20 @@ fn check_object(sent: &Value, converted: &mut Value, api_version: &str) -> Resul
         match after.get(key) {
             Some(Value::Object(map)) => {
                 if let Some((name, _)) = map.iter().find(|(_, v)| !v.is_string()) {
-                    return Err(format!("returned invalid metadata: metadata.{key}.{name} is not a string"));
+                    return Err(format!(
+                        "returned invalid metadata: metadata.{key}.{name} is not a string"
+                    ));
                 }
                 metadata.insert(key.to_owned(), Value::Object(map.clone()));
             }
             Some(Value::Null) | None => {
                 metadata.shift_remove(key);
             }
-            Some(_) => return Err(format!("returned invalid metadata: metadata.{key} is no map of strings")),
+            Some(_) => {
+                return Err(format!(
+                    "returned invalid metadata: metadata.{key} is no map of strings"
+                ));
+            }
         }
     }
     if sent.get("metadata").is_some() {
@@ -182,9 +220,18 @@ mod tests {
         assert_eq!(check_answer(&good, "u", 1).unwrap().len(), 1);
         let rows = [
             (json!({}), "expected webhook response"),
-            (answer(&json!({"uid": "v", "result": {"status": "Success"}})), "expected response.uid"),
-            (answer(&json!({"uid": "u", "result": {"status": "Failed", "message": "no way"}})), "no way"),
-            (answer(&json!({"uid": "u", "result": {"status": "Success"}, "convertedObjects": []})), "0 objects"),
+            (
+                answer(&json!({"uid": "v", "result": {"status": "Success"}})),
+                "expected response.uid",
+            ),
+            (
+                answer(&json!({"uid": "u", "result": {"status": "Failed", "message": "no way"}})),
+                "no way",
+            ),
+            (
+                answer(&json!({"uid": "u", "result": {"status": "Success"}, "convertedObjects": []})),
+                "0 objects",
+            ),
         ];
         for (value, expected) in rows {
             let error = check_answer(&value, "u", 1).unwrap_err();
@@ -198,12 +245,27 @@ mod tests {
         let mut converted = json!({"apiVersion": "g/v2", "kind": "K", "spec": 1,
             "metadata": {"name": "x", "uid": "1", "generation": 9, "labels": {"a": "b"}}});
         check_object(&sent, &mut converted, "g/v2").unwrap();
-        assert_eq!(converted["metadata"], json!({"name": "x", "uid": "1", "generation": 3, "labels": {"a": "b"}}));
+        assert_eq!(
+            converted["metadata"],
+            json!({"name": "x", "uid": "1", "generation": 3, "labels": {"a": "b"}})
+        );
         let rows = [
-            (json!({"apiVersion": "g/v1", "kind": "K", "metadata": {}}), "invalid groupVersion"),
-            (json!({"apiVersion": "g/v2", "kind": "L", "metadata": {}}), "same kind"),
-            (json!({"apiVersion": "g/v2", "kind": "K"}), "must have the same name: x != "),
-            (json!({"apiVersion": "g/v2", "kind": "K", "metadata": {"name": "y", "uid": "1"}}), "same name"),
+            (
+                json!({"apiVersion": "g/v1", "kind": "K", "metadata": {}}),
+                "invalid groupVersion",
+            ),
+            (
+                json!({"apiVersion": "g/v2", "kind": "L", "metadata": {}}),
+                "same kind",
+            ),
+            (
+                json!({"apiVersion": "g/v2", "kind": "K"}),
+                "must have the same name: x != ",
+            ),
+            (
+                json!({"apiVersion": "g/v2", "kind": "K", "metadata": {"name": "y", "uid": "1"}}),
+                "same name",
+            ),
             (
                 json!({"apiVersion": "g/v2", "kind": "K", "metadata": {"name": "x", "uid": "1", "labels": {"a": 1}}}),
                 "not a string",

@@ -40,7 +40,7 @@ pub(crate) fn prepare_create(crd: &mut Value) {
     let stored: Vec<String> = storage_version(crd).map(str::to_owned).into_iter().collect();
     crd["status"] =
         json!({"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored});
-    let finalizers = &mut metadata(crd).entry("finalizers").or_insert_with(|| json!([]));
+    let finalizers = metadata(crd).entry("finalizers").or_insert_with(|| json!([]));
     if let Some(list) = finalizers.as_array_mut()
         && !list.iter().any(|f| f == FINALIZER)
     {
@@ -152,32 +152,24 @@ fn name_conflict(cluster: &Cluster, crd: &Value) -> Option<String> {
 
 impl Cluster {
     /// Accepts the names of a written CRD, serves its versions, answers its new state.
-    pub(crate) fn crd_written(&self, written: Arc<Value>) -> Arc<Value> {
-        let mut crd = Value::clone(&written);
-        match name_conflict(self, &crd) {
-            Some(message) => {
-                set_condition(&mut crd, "NamesAccepted", "False", "NameConflict", &message);
-            }
-            None => {
-                crd["status"]["acceptedNames"] = crd["spec"]["names"].clone();
-                set_condition(
-                    &mut crd,
-                    "NamesAccepted",
-                    "True",
-                    "NoConflicts",
-                    "no conflicts found",
-                );
-                set_condition(
-                    &mut crd,
-                    "Established",
-                    "True",
-                    "InitialNamesAccepted",
-                    "the initial names have been accepted",
-                );
-            }
+    pub(crate) fn crd_written(&self, written: &Arc<Value>) -> Arc<Value> {
+        let mut crd = Value::clone(written);
+        if let Some(message) = name_conflict(self, &crd) {
+            set_condition(&mut crd, "NamesAccepted", "False", "NameConflict", &message);
+        } else {
+            crd["status"]["acceptedNames"] = crd["spec"]["names"].clone();
+            set_condition(
+                &mut crd,
+                "NamesAccepted",
+                "True",
+                "NoConflicts",
+                "no conflicts found",
+            );
+            let message = "the initial names have been accepted";
+            set_condition(&mut crd, "Established", "True", "InitialNamesAccepted", message);
         }
-        let mut latest = Arc::clone(&written);
-        if crd != *written {
+        let mut latest = Arc::clone(written);
+        if crd != **written {
             let revision = written["metadata"]["resourceVersion"]
                 .as_str()
                 .and_then(|r| r.parse().ok())

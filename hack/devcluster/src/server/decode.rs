@@ -15,35 +15,6 @@ use crate::schema::{FieldError, builtin, structural};
 use crate::store::Stored;
 
 impl Cluster {
-    /// Checks that `object` is of the call's type, then prunes and defaults it.
-    pub(crate) fn decode(&self, call: &Call, object: Value) -> Result<Value, Failure> {
-        self.decode_as(call, object, None)
-    }
-
-    /// [`Cluster::decode`] for the result of a patch, which is shown in refusals of unknown fields.
-    pub(crate) fn decode_as(&self, call: &Call, mut object: Value, patch: Option<&str>) -> Result<Value, Failure> {
-        let kind = &call.kind;
-        check_type(kind, &mut object)?;
-        let unknown = shape(kind, &mut object)?;
-        if !unknown.is_empty() {
-            match call.validation {
-                FieldValidation::Ignore => {}
-                FieldValidation::Warn => {
-                    for field in &unknown {
-                        call.warn(&format!("unknown field {field:?}"));
-                    }
-                }
-                FieldValidation::Strict => {
-                    return Err(match patch {
-                        None => Failure::refused(kind, &call.name, strict_refusal(&kind.reference(), &unknown)),
-                        Some(patch) => Failure::strict_patch(patch, &unknown),
-                    });
-                }
-            }
-        }
-        Ok(object)
-    }
-
     /// A stored object at the version of `kind`, as clients see it.
     pub(crate) async fn read(&self, kind: &Kind, stored: &Stored) -> Result<Value, Failure> {
         self.read_value(kind, &stored.value).await
@@ -78,6 +49,35 @@ impl Cluster {
         }
         Ok(object)
     }
+}
+
+/// Checks that `object` is of the call's type, then prunes and defaults it.
+pub(crate) fn decode(call: &Call, object: Value) -> Result<Value, Failure> {
+    decode_as(call, object, None)
+}
+
+/// [`decode`] for the result of a patch, which is shown in refusals of unknown fields.
+pub(crate) fn decode_as(call: &Call, mut object: Value, patch: Option<&str>) -> Result<Value, Failure> {
+    let kind = &call.kind;
+    check_type(kind, &mut object)?;
+    let unknown = shape(kind, &mut object)?;
+    if !unknown.is_empty() {
+        match call.validation {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => {
+                for field in &unknown {
+                    call.warn(&format!("unknown field {field:?}"));
+                }
+            }
+            FieldValidation::Strict => {
+                return Err(match patch {
+                    None => Failure::refused(kind, &call.name, strict_refusal(&kind.reference(), &unknown)),
+                    Some(patch) => Failure::strict_patch(patch, &unknown),
+                });
+            }
+        }
+    }
+    Ok(object)
 }
 
 /// Prunes and defaults; answers the unknown fields.
@@ -141,13 +141,23 @@ fn check_type(kind: &Kind, object: &mut Value) -> Result<(), Failure> {
         )));
     }
     if name != kind.kind && kind.custom.is_some() {
-        let other = Kind { kind: name.to_owned(), ..kind.clone() };
+        let other = Kind {
+            kind: name.to_owned(),
+            ..kind.clone()
+        };
         let error = FieldError::invalid("kind", &members["kind"], format!("must be {}", kind.kind));
-        let object = members.get("metadata").and_then(|m| m["name"].as_str()).unwrap_or_default();
+        let object = members
+            .get("metadata")
+            .and_then(|m| m["name"].as_str())
+            .unwrap_or_default();
         return Err(Failure::invalid(&other, object, &[error]));
     }
     if name != kind.kind {
-        let group = if kind.group.is_empty() { "core" } else { &kind.group };
+        let group = if kind.group.is_empty() {
+            "core"
+        } else {
+            &kind.group
+        };
         return Err(Failure::bad_request(format!(
             "{name} in version {:?} cannot be handled as a {}: converting ({}.{name}) to ({group}.{1}): unknown \
              conversion",
@@ -250,9 +260,18 @@ mod tests {
         assert_eq!(unnamed, json!({"apiVersion": "apps/v1", "kind": "Deployment"}));
         let rows = [
             (json!([]), "unrecognized"),
-            (json!({"apiVersion": "apps/v1", "kind": "ReplicaSet"}), "cannot be handled as a Deployment"),
-            (json!({"apiVersion": "apps/v1beta1", "kind": "Deployment"}), "does not match the expected"),
-            (json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": 1}), "ObjectMeta"),
+            (
+                json!({"apiVersion": "apps/v1", "kind": "ReplicaSet"}),
+                "cannot be handled as a Deployment",
+            ),
+            (
+                json!({"apiVersion": "apps/v1beta1", "kind": "Deployment"}),
+                "does not match the expected",
+            ),
+            (
+                json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": 1}),
+                "ObjectMeta",
+            ),
         ];
         for (mut object, expected) in rows {
             let failure = check_type(&kind, &mut object).unwrap_err();

@@ -42,7 +42,9 @@ impl Cluster {
                 "DeleteOptions",
                 "propagationPolicy",
                 "FieldValueNotSupported",
-                &format!("Unsupported value: {policy:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""),
+                &format!(
+                    "Unsupported value: {policy:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+                ),
             ));
         }
         loop {
@@ -81,7 +83,7 @@ impl Cluster {
     ) -> Result<Option<Arc<Value>>, Refused> {
         let mut object = Value::clone(&stored.value);
         set_finalizers(&mut object, options.propagation.as_deref());
-        let grace = self.grace(call, options, &object);
+        let grace = Self::grace(call, options, &object);
         let waiting = strategy::holds(&call.kind, &object) || grace > 0;
         let table = &call.kind.table;
         if !waiting {
@@ -101,7 +103,7 @@ impl Cluster {
     }
 
     /// Seconds until the object goes, for types that are stopped first.
-    fn grace(&self, call: &Call, options: &DeleteOptions, object: &Value) -> i64 {
+    fn grace(call: &Call, options: &DeleteOptions, object: &Value) -> i64 {
         if !call.kind.graceful {
             return 0;
         }
@@ -152,12 +154,19 @@ fn check_preconditions(call: &Call, options: &DeleteOptions, stored: &Stored) ->
             && found != wanted.as_str()
         {
             let found = found.as_str().unwrap_or_default();
-            let why = if what == "UID" { "deleted and then recreated" } else { "modified" };
+            let why = if what == "UID" {
+                "deleted and then recreated"
+            } else {
+                "modified"
+            };
             let detail = format!(
                 "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object \
                  might have been {why}"
             );
-            let kind = Kind { plural: call.kind.kind.clone(), ..Kind::clone(&call.kind) };
+            let kind = Kind {
+                plural: call.kind.kind.clone(),
+                ..Kind::clone(&call.kind)
+            };
             return Err(Failure::conflict(&kind, &call.name, &detail));
         }
     }

@@ -207,7 +207,11 @@ fn aggregated_resource(kind: &Kind) -> Value {
             .map(|subresource| {
                 let (group, version, name) = subresource_kind(kind, subresource);
                 let other = (&group, &version) != (&kind.group, &kind.version);
-                let shown = if other { gvk(&group, &version, &name) } else { own_kind(kind) };
+                let shown = if other {
+                    gvk(&group, &version, &name)
+                } else {
+                    own_kind(kind)
+                };
                 json!({"subresource": subresource, "responseKind": shown,
                     "verbs": subresource_verbs(subresource)})
             })

@@ -15,14 +15,20 @@ use crate::schema::error::ErrorKind;
 /// Puts the namespace and name of the path into the body, or refuses another one.
 pub(crate) fn place(call: &Call, object: &mut Value) -> Result<(), Failure> {
     if !object.is_object() {
-        return Err(Failure::bad_request("the object provided is unrecognized: it is no JSON object"));
+        return Err(Failure::bad_request(
+            "the object provided is unrecognized: it is no JSON object",
+        ));
     }
     if !object["metadata"].is_object() && !object["metadata"].is_null() {
         return Ok(()); // refused with its type
     }
     let fields = metadata(object);
     let text = |fields: &Map<String, Value>, key: &str| {
-        fields.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+        fields
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     };
     let namespace = text(fields, "namespace");
     if call.kind.namespaced {
@@ -52,8 +58,10 @@ pub(crate) fn place(call: &Call, object: &mut Value) -> Result<(), Failure> {
 pub(crate) fn generated_name(prefix: &str) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let random = uuid::Uuid::new_v4();
-    let suffix: String =
-        random.as_bytes()[..5].iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect();
+    let suffix: String = random.as_bytes()[..5]
+        .iter()
+        .map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()]))
+        .collect();
     let prefix: String = prefix.chars().take(58).collect();
     format!("{prefix}{suffix}")
 }
@@ -70,8 +78,16 @@ pub(crate) fn same_uid(call: &Call, old: &Value, new: &Value, replaced: bool) ->
         return Err(Failure::invalid(&call.kind, &call.name, &[error]));
     }
     let kind = &call.kind;
-    let place = if kind.custom.is_some() { format!("{}/{}", kind.group, kind.plural) } else { kind.plural.clone() };
-    let namespace = if call.namespace.is_empty() { String::new() } else { format!("{}/", call.namespace) };
+    let place = if kind.custom.is_some() {
+        format!("{}/{}", kind.group, kind.plural)
+    } else {
+        kind.plural.clone()
+    };
+    let namespace = if call.namespace.is_empty() {
+        String::new()
+    } else {
+        format!("{}/", call.namespace)
+    };
     let detail = format!(
         "StorageError: invalid object, Code: 4, Key: /registry/{place}/{namespace}{}, ResourceVersion: 0, \
          AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {current}",
@@ -83,9 +99,14 @@ pub(crate) fn same_uid(call: &Call, old: &Value, new: &Value, replaced: bool) ->
 /// Restores what only the server writes.
 pub(crate) fn keep_system_fields(old: &Value, new: &mut Value) {
     let fields = metadata(new);
-    for key in
-        ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"]
-    {
+    for key in [
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+    ] {
         match old["metadata"].get(key) {
             Some(value) => fields.insert(key.to_owned(), value.clone()),
             None => fields.shift_remove(key),
@@ -99,7 +120,10 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<FieldError> {
     let meta = &object["metadata"];
     let mut errors = Vec::new();
     match meta["name"].as_str() {
-        None | Some("") => errors.push(FieldError::required("metadata.name", "name or generateName is required")),
+        None | Some("") => errors.push(FieldError::required(
+            "metadata.name",
+            "name or generateName is required",
+        )),
         Some(name) => {
             for problem in name_problems(name, kind.names) {
                 errors.push(FieldError::invalid("metadata.name", &meta["name"], problem));
@@ -120,7 +144,11 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<FieldError> {
     for (key, value) in meta["annotations"].as_object().into_iter().flatten() {
         size += key.len() + value.as_str().map_or(0, str::len);
         if !is_qualified(&key.to_lowercase()) {
-            errors.push(FieldError::invalid("metadata.annotations", &json!(key), QUALIFIED));
+            errors.push(FieldError::invalid(
+                "metadata.annotations",
+                &json!(key),
+                QUALIFIED,
+            ));
         }
     }
     if size > 256 * 1024 {
@@ -131,11 +159,20 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<FieldError> {
             "may not be more than 262144 bytes",
         ));
     }
-    for (index, owner) in meta["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+    for (index, owner) in meta["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         for key in ["apiVersion", "kind", "name", "uid"] {
             if owner[key].as_str().unwrap_or_default().is_empty() {
                 let field = format!("metadata.ownerReferences[{index}].{key}");
-                errors.push(FieldError::invalid(&field, &json!(""), format!("{key} must not be empty")));
+                errors.push(FieldError::invalid(
+                    &field,
+                    &json!(""),
+                    format!("{key} must not be empty"),
+                ));
             }
         }
     }
@@ -146,7 +183,7 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<FieldError> {
         .filter(|owner| owner["controller"] == true)
         .collect();
     if let [first, second, ..] = controllers.as_slice() {
-        let name = |owner: &Value| format!("{}", owner["name"].as_str().unwrap_or_default());
+        let name = |owner: &Value| owner["name"].as_str().unwrap_or_default().to_owned();
         errors.push(FieldError::invalid(
             "metadata.ownerReferences",
             &meta["ownerReferences"],
@@ -173,7 +210,11 @@ pub(crate) fn check_update(old: &Value, new: &Value) -> Vec<FieldError> {
     }
     let list = |object: &Value| -> Vec<String> {
         let finalizers = object["metadata"]["finalizers"].as_array();
-        finalizers.into_iter().flatten().filter_map(|f| f.as_str().map(str::to_owned)).collect()
+        finalizers
+            .into_iter()
+            .flatten()
+            .filter_map(|f| f.as_str().map(str::to_owned))
+            .collect()
     };
     let before = list(old);
     let added: Vec<String> = list(new).into_iter().filter(|f| !before.contains(f)).collect();
@@ -194,7 +235,9 @@ pub(crate) fn check_update(old: &Value, new: &Value) -> Vec<FieldError> {
 
 /// Members in the order kube-apiserver prints them.
 pub(crate) fn order(object: &mut Value) {
-    let Some(members) = object.as_object_mut() else { return };
+    let Some(members) = object.as_object_mut() else {
+        return;
+    };
     let mut sorted = Map::new();
     for key in ["apiVersion", "kind", "metadata"] {
         if let Some(value) = members.shift_remove(key) {
@@ -208,7 +251,11 @@ pub(crate) fn order(object: &mut Value) {
     }
     if let Some(Value::Object(meta)) = sorted.get_mut("metadata") {
         for key in ["labels", "annotations"] {
-            if meta.get(key).and_then(Value::as_object).is_some_and(Map::is_empty) {
+            if meta
+                .get(key)
+                .and_then(Value::as_object)
+                .is_some_and(Map::is_empty)
+            {
                 meta.shift_remove(key);
             }
         }
@@ -245,7 +292,10 @@ pub(crate) fn name_problems(name: &str, rule: NameRule) -> Vec<String> {
     let (sound, text) = match rule {
         NameRule::Subdomain => (name.split('.').all(is_label), SUBDOMAIN),
         NameRule::Label => (is_label(name), LABEL),
-        NameRule::Path => (!matches!(name, "." | "..") && !name.contains(['/', '%']), "may not be '.', '..' or contain '/' or '%'"),
+        NameRule::Path => (
+            !matches!(name, "." | "..") && !name.contains(['/', '%']),
+            "may not be '.', '..' or contain '/' or '%'",
+        ),
     };
     if !sound {
         problems.push(text.to_owned());
@@ -255,20 +305,28 @@ pub(crate) fn name_problems(name: &str, rule: NameRule) -> Vec<String> {
 
 fn is_label(text: &str) -> bool {
     !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
 }
 
 fn is_qualified(key: &str) -> bool {
-    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    prefix.is_none_or(|p| p.len() <= 253 && p.split('.').all(is_label)) && !name.is_empty() && is_label_value(name)
+    let (prefix, name) = key
+        .split_once('/')
+        .map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    prefix.is_none_or(|p| p.len() <= 253 && p.split('.').all(is_label))
+        && !name.is_empty()
+        && is_label_value(name)
 }
 
 pub(crate) fn is_label_value(text: &str) -> bool {
     let edge = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
     text.len() <= 63
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         && edge(text.bytes().next())
         && edge(text.bytes().last())
 }
@@ -313,6 +371,10 @@ mod tests {
         let old = json!({"metadata": {"deletionTimestamp": "t", "finalizers": ["a"]}});
         assert!(check_update(&old, &json!({"metadata": {}})).is_empty());
         let errors = check_update(&old, &json!({"metadata": {"finalizers": ["a", "b"]}}));
-        assert!(errors[0].to_string().ends_with("found new finalizers []string{\"b\"}"));
+        assert!(
+            errors[0]
+                .to_string()
+                .ends_with("found new finalizers []string{\"b\"}")
+        );
     }
 }

@@ -2,18 +2,16 @@
 //!
 //! Owns: the pipeline's stages, one file each, and the life of the cluster. Promises: every stage is reached in
 //! kube-apiserver's order, whoever asks. Never: runs controllers (see [`crate::controllers`]).
-#![expect(
-    clippy::disallowed_methods,
-    reason = "shell: supervises connections and background work"
-)]
 
 mod admission;
+mod asked;
 mod asks;
 mod backend;
 mod call;
 mod checks;
 mod conversion;
 mod crd;
+mod create;
 pub(crate) mod custom;
 mod decode;
 mod defaults;
@@ -188,7 +186,7 @@ impl Cluster {
     /// What a write means beyond its object; answers the object's newest state.
     pub(crate) fn after_write(&self, call: &call::Call, value: Arc<Value>) -> Arc<Value> {
         if is_crd(&call.kind) {
-            self.crd_written(value)
+            self.crd_written(&value)
         } else {
             value
         }
@@ -236,9 +234,10 @@ impl DevCluster {
             .local_addr()
             .map_err(|source| StartError::Port { port, source })?
             .port();
-        let network = match config.controllers {
-            true => Some(Arc::new(Network::claim().map_err(StartError::Network)?)),
-            false => None,
+        let network = if config.controllers {
+            Some(Arc::new(Network::claim().map_err(StartError::Network)?))
+        } else {
+            None
         };
         // `127.96.0.0/16` → `127.96.`
         let prefix = network

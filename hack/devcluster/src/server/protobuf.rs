@@ -125,7 +125,6 @@ fn fill(object: &mut Map<String, Value>, message: &str, bytes: &[u8], depth: usi
 }
 
 fn value(kind: &str, item: &Item<'_>, depth: usize) -> Result<Value, String> {
-    let mismatch = || format!("wrong wire type for {kind}");
     match (kind, item) {
         ("string", Item::Bytes(bytes)) => Ok(json!(
             std::str::from_utf8(bytes).map_err(|e| format!("text is not UTF-8: {e}"))?
@@ -157,17 +156,12 @@ fn value(kind: &str, item: &Item<'_>, depth: usize) -> Result<Value, String> {
                 _ => Ok(Value::Null),
             }
         }
-        (
-            "string" | "bytes" | "int" | "duration" | "bool" | "double" | "time" | "intstr" | "quantity"
-            | "raw",
-            _,
-        ) => Err(mismatch()),
-        (message, Item::Bytes(bytes)) => {
+        (message, Item::Bytes(bytes)) if MESSAGES.contains_key(message) => {
             let mut object = Map::new();
             fill(&mut object, message, bytes, depth)?;
             Ok(Value::Object(object))
         }
-        (_, Item::Number(_)) => Err(mismatch()),
+        (_, Item::Bytes(_) | Item::Number(_)) => Err(format!("wrong wire type for {kind}")),
     }
 }
 

@@ -57,14 +57,22 @@ impl Cluster {
     pub(crate) async fn get(&self, call: &Call) -> Result<Value, Failure> {
         let stored = self.stored(call)?;
         let object = self.read(&call.kind, &stored).await?;
-        if call.subresource == "scale" { super::scale::of(&call.kind, &object) } else { Ok(object) }
+        if call.subresource == "scale" {
+            super::scale::of(&call.kind, &object)
+        } else {
+            Ok(object)
+        }
     }
 
     pub(crate) async fn list(&self, call: &Call, options: &ListOptions) -> Result<Listed, Failure> {
         let labels = Labels::parse(&options.labels).map_err(Failure::bad_request)?;
         let fields = Fields::parse(&options.fields, &call.kind).map_err(Failure::bad_request)?;
         let namespace = (!call.namespace.is_empty()).then_some(call.namespace.as_str());
-        let token = if options.token.is_empty() { None } else { Some(Token::decode(&options.token)?) };
+        let token = if options.token.is_empty() {
+            None
+        } else {
+            Some(Token::decode(&options.token)?)
+        };
         let (mut objects, revision) = match &token {
             Some(token) => {
                 let objects = self.store.list_at(&call.kind.table, namespace, token.revision).map_err(|_| {
@@ -85,7 +93,11 @@ impl Cluster {
         let mut next = None;
         let total = objects.len();
         for (index, stored) in objects.iter().enumerate() {
-            if !labels.matches(&stored.value) || fields.name().is_some_and(|n| stored.value["metadata"]["name"] != n) {
+            if !labels.matches(&stored.value)
+                || fields
+                    .name()
+                    .is_some_and(|n| stored.value["metadata"]["name"] != n)
+            {
                 continue;
             }
             if options.limit > 0 && items.len() == options.limit {
@@ -97,14 +109,23 @@ impl Cluster {
                 items.push(object);
             }
         }
-        let (token, remaining) = match next.and_then(|index| objects.get(index.checked_sub(1)?).map(|o| (index, o))) {
-            Some((index, last)) => {
-                let token = Token { revision, after: position(&last.value) };
-                (token.encode(), (!selective).then_some(total - index))
-            }
-            None => (String::new(), None),
-        };
-        Ok(Listed { items, revision, token, remaining })
+        let (token, remaining) =
+            match next.and_then(|index| objects.get(index.checked_sub(1)?).map(|o| (index, o))) {
+                Some((index, last)) => {
+                    let token = Token {
+                        revision,
+                        after: position(&last.value),
+                    };
+                    (token.encode(), (!selective).then_some(total - index))
+                }
+                None => (String::new(), None),
+            };
+        Ok(Listed {
+            items,
+            revision,
+            token,
+            remaining,
+        })
     }
 
     fn list_from(
@@ -119,9 +140,12 @@ impl Cluster {
             return Err(too_large(wanted, newest));
         }
         if options.revision_match == "Exact" && wanted > 0 {
-            let objects = self.store.list_at(&call.kind.table, namespace, wanted).map_err(|c| {
-                Failure::expired(format!("too old resource version: {wanted} ({})", c.oldest))
-            })?;
+            let objects = self
+                .store
+                .list_at(&call.kind.table, namespace, wanted)
+                .map_err(|c| {
+                    Failure::expired(format!("too old resource version: {wanted} ({})", c.oldest))
+                })?;
             return Ok((objects, wanted));
         }
         Ok(self.store.list(&call.kind.table, namespace))
@@ -142,13 +166,11 @@ pub(crate) fn parse_revision(text: &str) -> Result<u64, Failure> {
 }
 
 fn too_large(wanted: u64, newest: u64) -> Failure {
-    let mut failure =
-        Failure::new(504, "Timeout", format!("Timeout: Too large resource version: {wanted}, current: {newest}"));
-    failure.details = Some(json!({
+    let message = format!("Timeout: Too large resource version: {wanted}, current: {newest}");
+    Failure::new(504, "Timeout", message).detailed(json!({
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
         "retryAfterSeconds": 1,
-    }));
-    failure
+    }))
 }
 
 type Position = (String, String);
@@ -172,14 +194,23 @@ impl Token {
     }
 
     fn decode(text: &str) -> Result<Self, Failure> {
-        let value: Option<Value> =
-            URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let value: Option<Value> = URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         value
             .and_then(|v| {
                 let part = |i: usize| Some(v["start"][i].as_str()?.to_owned());
-                Some(Self { revision: v["rv"].as_u64()?, after: (part(0)?, part(1)?) })
+                Some(Self {
+                    revision: v["rv"].as_u64()?,
+                    after: (part(0)?, part(1)?),
+                })
             })
-            .ok_or_else(|| Failure::bad_request("invalid continue token: continue key is not valid: it is no token of this server"))
+            .ok_or_else(|| {
+                Failure::bad_request(
+                    "invalid continue token: continue key is not valid: it is no token of this server",
+                )
+            })
     }
 }
 
@@ -189,7 +220,10 @@ mod tests {
 
     #[test]
     fn tokens_round_trip() {
-        let token = Token { revision: 7, after: ("a".to_owned(), "b".to_owned()) };
+        let token = Token {
+            revision: 7,
+            after: ("a".to_owned(), "b".to_owned()),
+        };
         assert_eq!(Token::decode(&token.encode()).unwrap(), token);
         assert_eq!(Token::decode("x").unwrap_err().code, 400);
     }

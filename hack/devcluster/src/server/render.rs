@@ -79,15 +79,9 @@ impl Form {
             };
             return Ok(Self { shape, yaml });
         }
-        Err(Failure {
-            details: Some(json!({})),
-            ..Failure::new(
-                406,
-                "NotAcceptable",
-                "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
-                 application/json;stream=watch",
-            )
-        })
+        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
+                       application/json;stream=watch";
+        Err(Failure::new(406, "NotAcceptable", message).detailed(json!({})))
     }
 }
 
@@ -202,7 +196,10 @@ pub(crate) fn respond(code: u16, form: Form, value: &Value) -> Response<Body> {
 pub(crate) fn no_page() -> Response<Body> {
     let mut response = Response::new(Body::from("404 page not found\n"));
     *response.status_mut() = StatusCode::NOT_FOUND;
-    response.headers_mut().insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        "content-type",
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 

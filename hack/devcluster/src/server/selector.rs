@@ -25,7 +25,11 @@ pub(crate) struct Labels(Vec<Term>);
 impl Labels {
     /// Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        split_terms(text).into_iter().map(term).collect::<Result<_, _>>().map(Self)
+        split_terms(text)
+            .into_iter()
+            .map(term)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -45,8 +49,12 @@ impl Labels {
                 Term::NotIn(key, values) => value(key).is_none_or(|v| values.iter().all(|w| w != v)),
                 Term::Exists(key) => value(key).is_some(),
                 Term::Missing(key) => value(key).is_none(),
-                Term::Above(key, n) => value(key).and_then(|v| v.parse().ok()).is_some_and(|v: i64| v > *n),
-                Term::Below(key, n) => value(key).and_then(|v| v.parse().ok()).is_some_and(|v: i64| v < *n),
+                Term::Above(key, n) => value(key)
+                    .and_then(|v| v.parse().ok())
+                    .is_some_and(|v: i64| v > *n),
+                Term::Below(key, n) => value(key)
+                    .and_then(|v| v.parse().ok())
+                    .is_some_and(|v: i64| v < *n),
             }
         })
     }
@@ -68,19 +76,25 @@ fn split_terms(text: &str) -> Vec<&str> {
         }
     }
     terms.push(&text[start..]);
-    terms.into_iter().map(str::trim).filter(|t| !t.is_empty()).collect()
+    terms
+        .into_iter()
+        .map(str::trim)
+        .filter(|t| !t.is_empty())
+        .collect()
 }
 
 fn term(text: &str) -> Result<Term, String> {
     let key = |raw: &str| {
         let key = raw.trim();
         let sound = !key.is_empty()
-            && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
+            && key
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
         match key.split_whitespace().nth(1) {
             _ if sound => Ok(key.to_owned()),
-            Some(next) => {
-                Err(format!("unable to parse requirement: found '{next}', expected: in, notin, =, ==, !=, gt, lt"))
-            }
+            Some(next) => Err(format!(
+                "unable to parse requirement: found '{next}', expected: in, notin, =, ==, !=, gt, lt"
+            )),
             None => Err(format!("unable to parse requirement: invalid label key {key:?}")),
         }
     };
@@ -89,7 +103,12 @@ fn term(text: &str) -> Result<Term, String> {
             .trim()
             .strip_prefix('(')
             .and_then(|r| r.strip_suffix(')'))
-            .ok_or_else(|| format!("unable to parse requirement: found '{}', expected: '('", raw.trim()))?;
+            .ok_or_else(|| {
+                format!(
+                    "unable to parse requirement: found '{}', expected: '('",
+                    raw.trim()
+                )
+            })?;
         Ok(inner.split(',').map(|v| v.trim().to_owned()).collect())
     };
     if let Some(rest) = text.strip_prefix('!') {
@@ -102,7 +121,9 @@ fn term(text: &str) -> Result<Term, String> {
         return Ok(Term::In(key(left)?, vec![right.trim().to_owned()]));
     }
     let number = |raw: &str| {
-        raw.trim().parse::<i64>().map_err(|_| format!("unable to parse requirement: {:?} is no integer", raw.trim()))
+        raw.trim()
+            .parse::<i64>()
+            .map_err(|_| format!("unable to parse requirement: {:?} is no integer", raw.trim()))
     };
     if let Some((left, right)) = text.split_once('>') {
         return Ok(Term::Above(key(left)?, number(right)?));
@@ -124,7 +145,10 @@ pub(crate) fn object_selector(selector: &Value) -> Labels {
     let mut terms = Vec::new();
     if let Some(labels) = selector["matchLabels"].as_object() {
         for (key, value) in labels {
-            terms.push(Term::In(key.clone(), vec![value.as_str().unwrap_or_default().to_owned()]));
+            terms.push(Term::In(
+                key.clone(),
+                vec![value.as_str().unwrap_or_default().to_owned()],
+            ));
         }
     }
     for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
@@ -184,7 +208,9 @@ impl Fields {
                 return Err(if kind.custom.is_some() || !known(kind).is_empty() {
                     format!("field label not supported: {field}")
                 } else {
-                    format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                    format!(
+                        "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
                 });
             }
             fields.push((field.to_owned(), value.trim().to_owned(), equal));
@@ -197,12 +223,17 @@ impl Fields {
     }
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
-        self.0.iter().all(|(field, wanted, equal)| (value_at(object, field) == *wanted) == *equal)
+        self.0
+            .iter()
+            .all(|(field, wanted, equal)| (value_at(object, field) == *wanted) == *equal)
     }
 
     /// The one name that can match, when `metadata.name=` is given.
     pub(crate) fn name(&self) -> Option<&str> {
-        self.0.iter().find(|(field, _, equal)| field == "metadata.name" && *equal).map(|(_, name, _)| name.as_str())
+        self.0
+            .iter()
+            .find(|(field, _, equal)| field == "metadata.name" && *equal)
+            .map(|(_, name, _)| name.as_str())
     }
 }
 
@@ -211,7 +242,10 @@ fn supported(kind: &Kind, field: &str) -> bool {
         return true;
     }
     if let Some(custom) = &kind.custom {
-        return custom.selectable_fields(&kind.version).iter().any(|f| f.trim_start_matches('.') == field);
+        return custom
+            .selectable_fields(&kind.version)
+            .iter()
+            .any(|f| f.trim_start_matches('.') == field);
     }
     known(kind).contains(&field)
 }
@@ -330,7 +364,11 @@ mod tests {
             ("spec.nodeName=", true),
         ];
         for (text, expected) in rows {
-            assert_eq!(Fields::parse(text, &pods).unwrap().matches(&pod), expected, "{text}");
+            assert_eq!(
+                Fields::parse(text, &pods).unwrap().matches(&pod),
+                expected,
+                "{text}"
+            );
         }
         let error = Fields::parse("spec.foo=1", &pods).unwrap_err();
         assert!(error.ends_with("field label not supported: spec.foo"), "{error}");

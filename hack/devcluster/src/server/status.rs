@@ -15,7 +15,7 @@ pub(crate) struct Failure {
     pub(crate) code: u16,
     pub(crate) reason: String,
     pub(crate) message: String,
-    pub(crate) details: Option<Value>,
+    pub(crate) details: Option<Box<Value>>,
 }
 
 impl Failure {
@@ -28,6 +28,14 @@ impl Failure {
         }
     }
 
+    /// With `status.details`.
+    pub(crate) fn detailed(self, details: Value) -> Self {
+        Self {
+            details: Some(Box::new(details)),
+            ..self
+        }
+    }
+
     fn named(code: u16, reason: &str, message: String, kind: &Kind, name: &str) -> Self {
         let mut details = json!({});
         if !name.is_empty() {
@@ -37,12 +45,7 @@ impl Failure {
             details["group"] = json!(kind.group);
         }
         details["kind"] = json!(kind.plural);
-        Self {
-            code,
-            reason: reason.to_owned(),
-            message,
-            details: Some(details),
-        }
+        Self::new(code, reason, message).detailed(details)
     }
 
     pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
@@ -102,7 +105,11 @@ impl Failure {
         };
         let details = match refusal.code {
             400 | 500 => None,
-            _ => refusal.status(&kind.group, shown, name).get("details").cloned(),
+            _ => refusal
+                .status(&kind.group, shown, name)
+                .get("details")
+                .cloned()
+                .map(Box::new),
         };
         Self {
             code: refusal.code,
@@ -114,29 +121,39 @@ impl Failure {
 
     /// An update without the resourceVersion, of a type that insists on it.
     pub(crate) fn unlocked(kind: &Kind, name: &str) -> Self {
-        let resource = Kind { kind: kind.plural.clone(), ..kind.clone() };
-        let error = FieldError::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+        let resource = Kind {
+            kind: kind.plural.clone(),
+            ..kind.clone()
+        };
+        let error = FieldError::invalid(
+            "metadata.resourceVersion",
+            &json!(0),
+            "must be specified for an update",
+        );
         Self::invalid(&resource, name, &[error])
     }
 
     /// Unknown fields in a patch, under strict field validation.
     pub(crate) fn strict_patch(patch: &str, unknown: &[String]) -> Self {
         let fields: Vec<String> = unknown.iter().map(|f| format!("unknown field {f:?}")).collect();
-        let message = format!("Invalid value: {patch:?}: strict decoding error: {}", fields.join(", "));
+        let message = format!(
+            "Invalid value: {patch:?}: strict decoding error: {}",
+            fields.join(", ")
+        );
         let causes = json!([{"reason": "FieldValueInvalid", "message": message, "field": "patch"}]);
-        Self {
-            details: Some(json!({"causes": causes})),
-            ..Self::new(422, "Invalid", format!(" \"\" is invalid: patch: {message}"))
-        }
+        Self::new(422, "Invalid", format!(" \"\" is invalid: patch: {message}"))
+            .detailed(json!({"causes": causes}))
     }
 
     /// Mistakes in query parameters, as `CreateOptions.meta.k8s.io`.
     pub(crate) fn invalid_options(options: &str, field: &str, reason: &str, message: &str) -> Self {
         let causes = json!([{"reason": reason, "message": message, "field": field}]);
-        Self {
-            details: Some(json!({"group": "meta.k8s.io", "kind": options, "causes": causes})),
-            ..Self::new(422, "Invalid", format!("{options}.meta.k8s.io \"\" is invalid: {field}: {message}"))
-        }
+        Self::new(
+            422,
+            "Invalid",
+            format!("{options}.meta.k8s.io \"\" is invalid: {field}: {message}"),
+        )
+        .detailed(json!({"group": "meta.k8s.io", "kind": options, "causes": causes}))
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -146,14 +163,12 @@ impl Failure {
     pub(crate) fn internal(message: impl std::fmt::Display) -> Self {
         let message = message.to_string();
         let details = json!({"causes": [{"message": message}]});
-        Self {
-            details: Some(details),
-            ..Self::new(
-                500,
-                "InternalError",
-                format!("Internal error occurred: {message}"),
-            )
-        }
+        Self::new(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {message}"),
+        )
+        .detailed(details)
     }
 
     pub(crate) fn expired(message: impl Into<String>) -> Self {
@@ -165,22 +180,17 @@ impl Failure {
     }
 
     pub(crate) fn no_such_path() -> Self {
-        Self {
-            details: Some(json!({})),
-            ..Self::new(
-                404,
-                "NotFound",
-                "the server could not find the requested resource",
-            )
-        }
+        Self::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+        .detailed(json!({}))
     }
 
     pub(crate) fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
-        Self {
-            details: Some(json!({})),
-            ..Self::new(405, "MethodNotAllowed", message)
-        }
+        Self::new(405, "MethodNotAllowed", message).detailed(json!({}))
     }
 
     pub(crate) fn to_value(&self) -> Value {
@@ -195,7 +205,7 @@ impl Failure {
             status["reason"] = json!(self.reason);
         }
         if let Some(details) = &self.details {
-            status["details"] = details.clone();
+            status["details"] = Value::clone(details);
         }
         status["code"] = json!(self.code);
         status
@@ -212,7 +222,10 @@ pub(crate) fn go_text(value: &Value) -> String {
         Value::Array(items) => format!("[{}]", items.iter().map(go_text).collect::<Vec<_>>().join(" ")),
         Value::Object(members) => {
             let sorted: std::collections::BTreeMap<_, _> = members.iter().collect();
-            let members: Vec<String> = sorted.iter().map(|(k, v)| format!("{k}:{}", go_text(v))).collect();
+            let members: Vec<String> = sorted
+                .iter()
+                .map(|(k, v)| format!("{k}:{}", go_text(v)))
+                .collect();
             format!("map[{}]", members.join(" "))
         }
     }

@@ -128,10 +128,10 @@ pub(crate) fn check_delete(kind: &Kind, name: &str) -> Result<(), Failure> {
 }
 
 /// Sets what the server chooses for a new object.
-pub(crate) fn prepare_create(cluster: &Cluster, call: &Call, object: &mut Value) -> Result<(), Failure> {
+pub(crate) fn prepare_create(cluster: &Cluster, call: &Call, object: &mut Value) {
     let kind = &call.kind;
     if kind.custom.is_some() {
-        return Ok(());
+        return;
     }
     match (kind.group.as_str(), kind.plural.as_str()) {
         ("", "namespaces") => {
@@ -155,24 +155,18 @@ pub(crate) fn prepare_create(cluster: &Cluster, call: &Call, object: &mut Value)
         ("", "persistentvolumeclaims") => object["status"] = json!({"phase": "Pending"}),
         ("apps", "deployments" | "replicasets" | "daemonsets" | "statefulsets")
         | ("policy", "poddisruptionbudgets")
-        | ("autoscaling", "horizontalpodautoscalers") => {
-            if object["status"].is_null() {
-                object["status"] = super::defaults::empty_status(&kind.plural);
-            }
+        | ("autoscaling", "horizontalpodautoscalers")
+            if object["status"].is_null() =>
+        {
+            object["status"] = super::defaults::empty_status(&kind.plural);
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => super::crd::prepare_create(object),
         _ => {}
     }
-    Ok(())
 }
 
 /// Sets what the server chooses when an object changes.
-pub(crate) fn prepare_update(
-    cluster: &Cluster,
-    call: &Call,
-    old: &Value,
-    new: &mut Value,
-) -> Result<(), Failure> {
+pub(crate) fn prepare_update(cluster: &Cluster, call: &Call, old: &Value, new: &mut Value) {
     let kind = &call.kind;
     if kind.is("", "services") {
         for key in ["clusterIP", "clusterIPs"] {
@@ -193,7 +187,6 @@ pub(crate) fn prepare_update(
     if kind.is("apiextensions.k8s.io", "customresourcedefinitions") && call.subresource.is_empty() {
         super::crd::prepare_update(new);
     }
-    Ok(())
 }
 
 /// Every mistake of a new (`old` is `None`) or changed object.

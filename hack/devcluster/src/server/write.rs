@@ -1,9 +1,12 @@
-//! POST, PUT and PATCH: the write pipeline.
+//! PUT and PATCH: the write pipeline.
 //!
 //! Owns: its order (shape, ownership, mutating admission, preparation, validation, validating admission, storage)
 //! and optimistic locking. Promises: the same order for HTTP clients and controllers; nothing is stored that was
 //! refused at any stage. Never: knows one type from another (see [`super::strategy`]).
-#![expect(clippy::disallowed_methods, reason = "shell: stamps creation times and the times of field owners")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: stamps creation times and the times of field owners"
+)]
 
 use std::sync::Arc;
 
@@ -11,10 +14,9 @@ use serde_json::{Value, json};
 
 use super::admission::{Operation, Subject};
 use super::call::Call;
-use super::decode::metadata;
+use super::decode::{decode, decode_as, metadata};
 use super::status::Failure;
 use super::{Cluster, meta, ownership, scale, strategy};
-use crate::kinds::NameRule;
 use crate::patch;
 use crate::store::{Refused, Stored};
 
@@ -49,75 +51,6 @@ pub(crate) fn now() -> String {
 }
 
 impl Cluster {
-    /// POST.
-    pub(crate) async fn create(&self, call: &Call, body: Value) -> Result<Value, Failure> {
-        if body["metadata"]["resourceVersion"].as_str().is_some_and(|r| !r.is_empty()) {
-            return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
-        }
-        let mut body = body;
-        meta::place(call, &mut body)?;
-        let object = self.decode(call, body)?;
-        self.create_decoded(call, object, false).await
-    }
-
-    /// Creates a decoded object; `owned` when server-side apply has already recorded its owners.
-    async fn create_decoded(&self, call: &Call, mut object: Value, owned: bool) -> Result<Value, Failure> {
-        let kind = &call.kind;
-        let named = object["metadata"]["name"].as_str().is_some_and(|n| !n.is_empty());
-        if !named && let Some(prefix) = object["metadata"]["generateName"].as_str() {
-            let name = meta::generated_name(prefix);
-            metadata(&mut object).insert("name".to_owned(), json!(name));
-        }
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let call = &call.named(&call.namespace, &name);
-        self.check_namespace(call)?;
-        strategy::drop_on_create(kind, &mut object);
-        let now = now();
-        if !owned {
-            object = ownership::track(self, call, None, object, &now).await;
-        }
-        // What admission adds belongs to nobody.
-        let before = object.clone();
-        object = self.mutate(call, Operation::Create, object, None).await?;
-        if object != before {
-            super::decode::shape(kind, &mut object)?;
-            strategy::drop_on_create(kind, &mut object);
-        }
-        let fields = metadata(&mut object);
-        fields.insert("uid".to_owned(), json!(uuid::Uuid::new_v4().to_string()));
-        fields.insert("creationTimestamp".to_owned(), json!(now));
-        for key in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
-            fields.shift_remove(key);
-        }
-        if kind.generation {
-            fields.insert("generation".to_owned(), json!(1));
-        }
-        strategy::prepare_create(self, call, &mut object)?;
-        let mut errors = meta::check(kind, &object);
-        errors.extend(strategy::check(kind, &object, None));
-        if !errors.is_empty() {
-            return Err(Failure::invalid(kind, &name, &errors));
-        }
-        let subject = Subject { operation: Operation::Create, object: Some(&object), old: None };
-        self.validate(call, subject).await?;
-        meta::order(&mut object);
-        if call.dry_run {
-            if self.store.get(&kind.table, &call.namespace, &name).is_some() {
-                return Err(Failure::already_exists(kind, &name));
-            }
-            return Ok(object);
-        }
-        let stored = self.to_storage(kind, object).await?;
-        let stored = match self.store.create(&kind.table, stored) {
-            Ok(stored) => stored,
-            Err(Refused::Exists | Refused::Missing | Refused::Changed) => {
-                return Err(Failure::already_exists(kind, &name));
-            }
-        };
-        let stored = self.after_write(call, stored);
-        self.read_value(kind, &stored).await
-    }
-
     /// PUT and PATCH, of objects and their subresources.
     pub(crate) async fn change(&self, call: &Call, change: Change<'_>) -> Result<Written, Failure> {
         let kind = &call.kind;
@@ -126,7 +59,12 @@ impl Cluster {
                 return self.change_missing(call, change).await;
             };
             match self.change_once(call, change, &stored).await? {
-                Some(object) => return Ok(Written { object, created: false }),
+                Some(object) => {
+                    return Ok(Written {
+                        object,
+                        created: false,
+                    });
+                }
                 None => tokio::task::yield_now().await,
             }
         }
@@ -148,35 +86,55 @@ impl Cluster {
                 }
                 meta::place(call, &mut config)?;
                 let object = ownership::apply(self, call, None, &config, &now()).await?;
-                let object = self.decode(call, object)?;
+                let object = decode(call, object)?;
                 let object = self.create_decoded(call, object, true).await?;
-                Ok(Written { object, created: true })
+                Ok(Written {
+                    object,
+                    created: true,
+                })
             }
             Change::Replace(body) if main && kind.create_on_update => {
                 let mut body = body.clone();
                 metadata(&mut body).shift_remove("resourceVersion");
                 let object = self.create(call, body).await?;
-                Ok(Written { object, created: true })
+                Ok(Written {
+                    object,
+                    created: true,
+                })
             }
-            Change::Replace(_) | Change::Json(_) | Change::Merge(_) | Change::Strategic(_) | Change::Apply(_) => {
-                Err(Failure::not_found(kind, &call.name))
-            }
+            Change::Replace(_)
+            | Change::Json(_)
+            | Change::Merge(_)
+            | Change::Strategic(_)
+            | Change::Apply(_) => Err(Failure::not_found(kind, &call.name)),
         }
     }
 
     /// One attempt; `None` when another write came between and this one may be tried again.
-    async fn change_once(&self, call: &Call, change: Change<'_>, stored: &Stored) -> Result<Option<Value>, Failure> {
+    async fn change_once(
+        &self,
+        call: &Call,
+        change: Change<'_>,
+        stored: &Stored,
+    ) -> Result<Option<Value>, Failure> {
         let kind = &call.kind;
         let old = self.read(kind, stored).await?;
         let now = now();
         let mut new = if call.subresource == "scale" {
-            self.scaled(call, change, &old)?
+            Self::scaled(call, change, &old)?
         } else {
             self.changed(call, change, &old, &now).await?
         };
-        let wanted = new["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+        let wanted = new["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let current = stored.revision.to_string();
-        if matches!(change, Change::Replace(_)) && wanted.is_empty() && kind.locked_updates && call.subresource.is_empty() {
+        if matches!(change, Change::Replace(_))
+            && wanted.is_empty()
+            && kind.locked_updates
+            && call.subresource.is_empty()
+        {
             return Err(Failure::unlocked(kind, &call.name));
         }
         if !wanted.is_empty() && wanted != current {
@@ -195,7 +153,7 @@ impl Cluster {
             meta::keep_system_fields(&old, &mut new);
             strategy::isolate(kind, &call.subresource, &old, &mut new);
         }
-        strategy::prepare_update(self, call, &old, &mut new)?;
+        strategy::prepare_update(self, call, &old, &mut new);
         if kind.generation && strategy::desired_changed(kind, &old, &new) {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata(&mut new).insert("generation".to_owned(), json!(generation));
@@ -224,7 +182,11 @@ impl Cluster {
                 Err(Refused::Changed) => return Ok(None),
             }
         };
-        if call.subresource == "scale" { scale::of(kind, &object).map(Some) } else { Ok(Some(object)) }
+        if call.subresource == "scale" {
+            scale::of(kind, &object).map(Some)
+        } else {
+            Ok(Some(object))
+        }
     }
 
     /// Stores the new state, or removes the object when this write took its last finalizer. `None`: nothing
@@ -232,7 +194,9 @@ impl Cluster {
     fn commit(&self, call: &Call, stored: &Stored, mut new: Value) -> Result<Option<Arc<Value>>, Refused> {
         let table = &call.kind.table;
         if strategy::finished(&call.kind, &new) {
-            let value = self.store.delete(table, &call.namespace, &call.name, stored.revision)?;
+            let value = self
+                .store
+                .delete(table, &call.namespace, &call.name, stored.revision)?;
             self.after_delete(call, &value);
             return Ok(Some(value));
         }
@@ -245,7 +209,13 @@ impl Cluster {
     }
 
     /// The object as the change wants it, shaped but not yet prepared.
-    async fn changed(&self, call: &Call, change: Change<'_>, old: &Value, now: &str) -> Result<Value, Failure> {
+    async fn changed(
+        &self,
+        call: &Call,
+        change: Change<'_>,
+        old: &Value,
+        now: &str,
+    ) -> Result<Value, Failure> {
         let kind = &call.kind;
         let refused = |e| Failure::refused(kind, &call.name, e);
         let new = match change {
@@ -257,16 +227,16 @@ impl Cluster {
             Change::Json(operations) => {
                 let patched = patch::json::apply(old, operations).map_err(refused)?;
                 let shown = patched.to_string();
-                return self.decode_patched(call, patched, &shown);
+                return Self::decode_patched(call, patched, &shown);
             }
             Change::Merge(fragment) => {
                 let patched = patch::merge::apply(old, fragment);
                 let shown = patched.to_string();
-                return self.decode_patched(call, patched, &shown);
+                return Self::decode_patched(call, patched, &shown);
             }
             Change::Strategic(fragment) => {
                 let patched = patch::strategic::apply(&kind.reference(), old, fragment).map_err(refused)?;
-                return self.decode_patched(call, patched, &super::status::go_text(fragment));
+                return Self::decode_patched(call, patched, &super::status::go_text(fragment));
             }
             Change::Apply(config) => {
                 let mut config = config.clone();
@@ -274,11 +244,11 @@ impl Cluster {
                 ownership::apply(self, call, Some(old), &config, now).await?
             }
         };
-        self.decode(call, new)
+        decode(call, new)
     }
 
     /// The whole object after a change of its Scale.
-    fn scaled(&self, call: &Call, change: Change<'_>, old: &Value) -> Result<Value, Failure> {
+    fn scaled(call: &Call, change: Change<'_>, old: &Value) -> Result<Value, Failure> {
         let kind = &call.kind;
         let shown = scale::of(kind, old)?;
         let wanted = match change {
@@ -292,16 +262,20 @@ impl Cluster {
         };
         let replaced = matches!(change, Change::Replace(_));
         let mut new = scale::write(kind, old, &wanted)?;
-        if replaced && wanted["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty) {
+        if replaced
+            && wanted["metadata"]["resourceVersion"]
+                .as_str()
+                .is_none_or(str::is_empty)
+        {
             metadata(&mut new).shift_remove("resourceVersion");
         }
-        self.decode(&call.of(""), new)
+        decode(&call.of(""), new)
     }
 
     /// Decodes a patched object; unknown fields are the patch's mistake, which is shown as `shown`.
-    fn decode_patched(&self, call: &Call, mut patched: Value, shown: &str) -> Result<Value, Failure> {
+    fn decode_patched(call: &Call, mut patched: Value, shown: &str) -> Result<Value, Failure> {
         meta::place(call, &mut patched)?;
-        self.decode_as(call, patched, Some(shown))
+        decode_as(call, patched, Some(shown))
     }
 
     async fn admit_update(&self, call: &Call, new: Value, old: &Value) -> Result<Value, Failure> {
@@ -309,44 +283,34 @@ impl Cluster {
             return self.mutate(call, Operation::Update, new, Some(old)).await;
         }
         let (shown, before) = (scale::of(&call.kind, &new)?, scale::of(&call.kind, old)?);
-        let admitted = self.mutate(call, Operation::Update, shown.clone(), Some(&before)).await?;
-        if admitted == shown { Ok(new) } else { scale::write(&call.kind, &new, &admitted) }
+        let admitted = self
+            .mutate(call, Operation::Update, shown.clone(), Some(&before))
+            .await?;
+        if admitted == shown {
+            Ok(new)
+        } else {
+            scale::write(&call.kind, &new, &admitted)
+        }
     }
 
     async fn validate_update(&self, call: &Call, new: &Value, old: &Value) -> Result<(), Failure> {
         if call.subresource != "scale" {
-            let subject = Subject { operation: Operation::Update, object: Some(new), old: Some(old) };
+            let subject = Subject {
+                operation: Operation::Update,
+                object: Some(new),
+                old: Some(old),
+            };
             return self.validate(call, subject).await;
         }
         let (new, old) = (scale::of(&call.kind, new)?, scale::of(&call.kind, old)?);
-        self.validate(call, Subject { operation: Operation::Update, object: Some(&new), old: Some(&old) }).await
-    }
-
-    /// Refuses new objects in namespaces that do not exist or are going away.
-    fn check_namespace(&self, call: &Call) -> Result<(), Failure> {
-        if !call.kind.namespaced {
-            return Ok(());
-        }
-        let namespaces = self.registry.find("", "v1", "namespaces").ok_or_else(Failure::no_such_path)?;
-        debug_assert!(namespaces.names == NameRule::Label, "namespaces are DNS labels");
-        let Some(namespace) = self.store.get(&namespaces.table, "", &call.namespace) else {
-            return Err(Failure::not_found(&namespaces, &call.namespace));
-        };
-        if namespace.value["metadata"]["deletionTimestamp"].is_null() {
-            return Ok(());
-        }
-        let detail = format!(
-            "unable to create new content in namespace {} because it is being terminated",
-            call.namespace
-        );
-        let mut failure = Failure::forbidden(&call.kind, &call.name, &detail);
-        if let Some(details) = &mut failure.details {
-            details["causes"] = json!([{
-                "reason": "NamespaceTerminating",
-                "message": format!("namespace {} is being terminated", call.namespace),
-                "field": "metadata.namespace",
-            }]);
-        }
-        Err(failure)
+        self.validate(
+            call,
+            Subject {
+                operation: Operation::Update,
+                object: Some(&new),
+                old: Some(&old),
+            },
+        )
+        .await
     }
 }

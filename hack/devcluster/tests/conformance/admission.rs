@@ -43,7 +43,11 @@ fn config_map(name: &str, data: &Value) -> Value {
 /// Until a new configuration is in force, requests do not reach the webhook.
 async fn in_force(w: &World, hooks: &Hooks, path: &str) {
     for _ in 0..400 {
-        w.post(&format!("{}?dryRun=All", w.core("configmaps")), &config_map("probe", &json!({}))).await;
+        w.post(
+            &format!("{}?dryRun=All", w.core("configmaps")),
+            &config_map("probe", &json!({})),
+        )
+        .await;
         if hooks.seen().iter().any(|(p, _)| p.starts_with(path)) {
             return;
         }
@@ -60,7 +64,10 @@ async fn denial(w: World) {
     register(&w, VALIDATING, &json!([entry(&w, &hooks, "a")])).await;
     in_force(&w, &hooks, "/a").await;
     let answer = w.post(&w.core("configmaps"), &config_map("x", &json!({}))).await;
-    assert_eq!(answer.refused(403, "Forbidden"), "admission webhook \"a.example.com\" denied the request: not today");
+    assert_eq!(
+        answer.refused(403, "Forbidden"),
+        "admission webhook \"a.example.com\" denied the request: not today"
+    );
     w.get(&w.core("configmaps/x")).await.refused(404, "NotFound");
 }
 
@@ -78,11 +85,20 @@ async fn denial_with_causes(w: World) {
         answer.body["details"],
         json!({"name": "x", "kind": "ConfigMap", "causes": [{"reason": "FieldValueInvalid", "message": "two\nlines", "field": "data.k"}]})
     );
-    assert_eq!(answer.refused(422, "Invalid"), "admission webhook \"a.example.com\" denied the request: m");
+    assert_eq!(
+        answer.refused(422, "Invalid"),
+        "admission webhook \"a.example.com\" denied the request: m"
+    );
 }
 
 async fn warnings(w: World) {
-    let hooks = Hooks::start(|_, r| admission(r, json!({"allowed": true, "warnings": ["be careful", "say \"hi\"", "be careful", "no\nnewline"]}))).await;
+    let hooks = Hooks::start(|_, r| {
+        admission(
+            r,
+            json!({"allowed": true, "warnings": ["be careful", "say \"hi\"", "be careful", "no\nnewline"]}),
+        )
+    })
+    .await;
     register(&w, VALIDATING, &json!([entry(&w, &hooks, "a")])).await;
     in_force(&w, &hooks, "/a").await;
     let answer = w.post(&w.core("configmaps"), &config_map("x", &json!({}))).await;
@@ -94,21 +110,37 @@ async fn review_shape(w: World) {
     let hooks = Hooks::start(|_, r| admission(r, json!({"allowed": true}))).await;
     register(&w, VALIDATING, &json!([entry(&w, &hooks, "a")])).await;
     in_force(&w, &hooks, "/a").await;
-    w.post(&format!("{}?fieldManager=me", w.core("configmaps")), &config_map("x", &json!({"k": "v"}))).await.expect(201);
+    w.post(
+        &format!("{}?fieldManager=me", w.core("configmaps")),
+        &config_map("x", &json!({"k": "v"})),
+    )
+    .await
+    .expect(201);
     assert!(hooks.seen().iter().all(|(path, _)| path == "/a?timeout=10s"));
     let request = &hooks.last("/a", "x")["request"];
     let gvk = json!({"group": "", "version": "v1", "kind": "ConfigMap"});
     let gvr = json!({"group": "", "version": "v1", "resource": "configmaps"});
     assert_eq!((&request["kind"], &request["requestKind"]), (&gvk, &gvk));
     assert_eq!((&request["resource"], &request["requestResource"]), (&gvr, &gvr));
-    assert_eq!((&request["operation"], &request["name"]), (&json!("CREATE"), &json!("x")));
-    assert_eq!((&request["namespace"], &request["dryRun"]), (&json!(w.namespace), &json!(false)));
+    assert_eq!(
+        (&request["operation"], &request["name"]),
+        (&json!("CREATE"), &json!("x"))
+    );
+    assert_eq!(
+        (&request["namespace"], &request["dryRun"]),
+        (&json!(w.namespace), &json!(false))
+    );
     assert_eq!(request["object"]["data"], json!({"k": "v"}));
     assert_eq!(request["object"]["kind"], "ConfigMap");
     assert_eq!(request["oldObject"], Value::Null);
     assert_eq!(request["options"]["kind"], "CreateOptions");
     assert_eq!(request["options"]["fieldManager"], "me");
-    assert!(request["userInfo"]["groups"].as_array().unwrap().contains(&json!("system:masters")));
+    assert!(
+        request["userInfo"]["groups"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("system:masters"))
+    );
     assert_eq!(request.get("subResource"), None);
 }
 
@@ -122,24 +154,48 @@ async fn mutation(w: World) {
     entry["objectSelector"] = json!({"matchExpressions": [{"key": "off", "operator": "DoesNotExist"}]});
     register(&w, MUTATING, &json!([entry])).await;
     in_force(&w, &hooks, "/a").await;
-    let created = w.post(&w.core("configmaps"), &config_map("x", &json!({"k": "v"}))).await.expect(201);
+    let created = w
+        .post(&w.core("configmaps"), &config_map("x", &json!({"k": "v"})))
+        .await
+        .expect(201);
     assert_eq!(created["data"], json!({"k": "v", "added": "yes"}));
     assert_eq!(created["metadata"]["labels"], json!({"l": "m"}));
     let owned = &created["metadata"]["managedFields"][0]["fieldsV1"];
-    assert_eq!(owned, &json!({"f:data": {".": {}, "f:k": {}}}), "what admission adds belongs to nobody");
+    assert_eq!(
+        owned,
+        &json!({"f:data": {".": {}, "f:k": {}}}),
+        "what admission adds belongs to nobody"
+    );
 }
 
 async fn mutation_order(w: World) {
     let hooks = Hooks::start(|path, r| {
         let step = &path[1..2];
-        let so_far = r["request"]["object"]["data"]["steps"].as_str().unwrap_or_default().to_owned();
-        admission(r, patch(&json!([{"op": "add", "path": "/data/steps", "value": format!("{so_far}{step}")}])))
+        let so_far = r["request"]["object"]["data"]["steps"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        admission(
+            r,
+            patch(&json!([{"op": "add", "path": "/data/steps", "value": format!("{so_far}{step}")}])),
+        )
     })
     .await;
-    register(&w, MUTATING, &json!([entry(&w, &hooks, "b"), entry(&w, &hooks, "a")])).await;
+    register(
+        &w,
+        MUTATING,
+        &json!([entry(&w, &hooks, "b"), entry(&w, &hooks, "a")]),
+    )
+    .await;
     in_force(&w, &hooks, "/a").await;
-    let created = w.post(&w.core("configmaps"), &config_map("x", &json!({"k": "v"}))).await.expect(201);
-    assert_eq!(created["data"]["steps"], "ba", "in the order of the configuration");
+    let created = w
+        .post(&w.core("configmaps"), &config_map("x", &json!({"k": "v"})))
+        .await
+        .expect(201);
+    assert_eq!(
+        created["data"]["steps"], "ba",
+        "in the order of the configuration"
+    );
 }
 
 /// An entry for the row's own things.
@@ -154,20 +210,33 @@ fn thing_entry(w: &World, hooks: &Hooks, name: &str, versions: &[&str]) -> Value
 async fn mutating_before_schema(w: World) {
     install(&w, &crd(&w)).await;
     let hooks = Hooks::start(|_, r| {
-        let operations = if is_probe(r) { json!([]) } else { json!([{"op": "replace", "path": "/spec/size", "value": 2}]) };
+        let operations = if is_probe(r) {
+            json!([])
+        } else {
+            json!([{"op": "replace", "path": "/spec/size", "value": 2}])
+        };
         admission(r, patch(&operations))
     })
     .await;
     register(&w, MUTATING, &json!([thing_entry(&w, &hooks, "a", &["v1"])])).await;
     in_force(&w, &hooks, "/a").await;
-    let created = w.post(&w.own("v1", "things"), &thing(&w, "v1", "a", &json!({"size": 99}))).await.expect(201);
+    let created = w
+        .post(
+            &w.own("v1", "things"),
+            &thing(&w, "v1", "a", &json!({"size": 99})),
+        )
+        .await
+        .expect(201);
     assert_eq!(created["spec"]["size"], 2, "the schema is checked after mutation");
 }
 
 async fn validating_sees_the_mutated_object(w: World) {
     let hooks = Hooks::start(|path, r| {
         if path.starts_with("/mutate") {
-            return admission(r, patch(&json!([{"op": "add", "path": "/data/added", "value": "yes"}])));
+            return admission(
+                r,
+                patch(&json!([{"op": "add", "path": "/data/added", "value": "yes"}])),
+            );
         }
         admission(r, json!({"allowed": true}))
     })
@@ -176,9 +245,14 @@ async fn validating_sees_the_mutated_object(w: World) {
     register(&w, VALIDATING, &json!([entry(&w, &hooks, "validate")])).await;
     in_force(&w, &hooks, "/mutate").await;
     in_force(&w, &hooks, "/validate").await;
-    w.post(&w.core("configmaps"), &config_map("x", &json!({"k": "v"}))).await.expect(201);
+    w.post(&w.core("configmaps"), &config_map("x", &json!({"k": "v"})))
+        .await
+        .expect(201);
     let seen = hooks.last("/validate", "x");
-    assert_eq!(seen["request"]["object"]["data"], json!({"k": "v", "added": "yes"}));
+    assert_eq!(
+        seen["request"]["object"]["data"],
+        json!({"k": "v", "added": "yes"})
+    );
 }
 
 async fn not_called_after_schema_error(w: World) {
@@ -186,28 +260,57 @@ async fn not_called_after_schema_error(w: World) {
     let hooks = Hooks::start(|_, r| admission(r, json!({"allowed": true}))).await;
     register(&w, VALIDATING, &json!([thing_entry(&w, &hooks, "a", &["v1"])])).await;
     in_force(&w, &hooks, "/a").await;
-    w.post(&w.own("v1", "things"), &thing(&w, "v1", "wrong", &json!({"size": 99}))).await.refused(422, "Invalid");
-    assert!(hooks.seen().iter().all(|(_, r)| r["request"]["name"] != "wrong"), "validation comes before validating webhooks");
+    w.post(
+        &w.own("v1", "things"),
+        &thing(&w, "v1", "wrong", &json!({"size": 99})),
+    )
+    .await
+    .refused(422, "Invalid");
+    assert!(
+        hooks.seen().iter().all(|(_, r)| r["request"]["name"] != "wrong"),
+        "validation comes before validating webhooks"
+    );
 }
 
 async fn fail_closed(w: World) {
-    let hooks = Hooks::start(|_, r| if is_probe(r) { admission(r, json!({"allowed": true})) } else { (503, json!("overloaded")) }).await;
+    let hooks = Hooks::start(|_, r| {
+        if is_probe(r) {
+            admission(r, json!({"allowed": true}))
+        } else {
+            (503, json!("overloaded"))
+        }
+    })
+    .await;
     register(&w, VALIDATING, &json!([entry(&w, &hooks, "a")])).await;
     in_force(&w, &hooks, "/a").await;
-    let message = w.post(&w.core("configmaps"), &config_map("x", &json!({}))).await.refused(500, "InternalError");
+    let message = w
+        .post(&w.core("configmaps"), &config_map("x", &json!({})))
+        .await
+        .refused(500, "InternalError");
     assert!(
-        message.starts_with("Internal error occurred: failed calling webhook \"a.example.com\": failed to call webhook: "),
+        message.starts_with(
+            "Internal error occurred: failed calling webhook \"a.example.com\": failed to call webhook: "
+        ),
         "{message}"
     );
 }
 
 async fn fail_open(w: World) {
-    let hooks = Hooks::start(|_, r| if is_probe(r) { admission(r, json!({"allowed": true})) } else { (503, json!("overloaded")) }).await;
+    let hooks = Hooks::start(|_, r| {
+        if is_probe(r) {
+            admission(r, json!({"allowed": true}))
+        } else {
+            (503, json!("overloaded"))
+        }
+    })
+    .await;
     let mut entry = entry(&w, &hooks, "a");
     entry["failurePolicy"] = json!("Ignore");
     register(&w, VALIDATING, &json!([entry])).await;
     in_force(&w, &hooks, "/a").await;
-    w.post(&w.core("configmaps"), &config_map("x", &json!({}))).await.expect(201);
+    w.post(&w.core("configmaps"), &config_map("x", &json!({})))
+        .await
+        .expect(201);
 }
 
 async fn wrong_answer(w: World) {
@@ -221,8 +324,14 @@ async fn wrong_answer(w: World) {
     .await;
     register(&w, VALIDATING, &json!([entry(&w, &hooks, "a")])).await;
     in_force(&w, &hooks, "/a").await;
-    let message = w.post(&w.core("configmaps"), &config_map("x", &json!({}))).await.refused(500, "InternalError");
-    assert!(message.contains("failed calling webhook \"a.example.com\"") && message.contains("response.uid"), "{message}");
+    let message = w
+        .post(&w.core("configmaps"), &config_map("x", &json!({})))
+        .await
+        .refused(500, "InternalError");
+    assert!(
+        message.contains("failed calling webhook \"a.example.com\"") && message.contains("response.uid"),
+        "{message}"
+    );
 }
 
 async fn delete_review(w: World) {
@@ -236,10 +345,19 @@ async fn delete_review(w: World) {
     w.config_map("kept", json!({"k": "v"})).await;
     let answer = w.delete(&w.core("configmaps/kept"), &json!({})).await;
     assert_eq!(answer.code, 400, "{}", answer.body);
-    assert_eq!(answer.body["message"], "admission webhook \"a.example.com\" denied the request without explanation");
+    assert_eq!(
+        answer.body["message"],
+        "admission webhook \"a.example.com\" denied the request without explanation"
+    );
     let request = &hooks.last("/a", "kept")["request"];
-    assert_eq!((&request["object"], &request["oldObject"]["data"]), (&Value::Null, &json!({"k": "v"})));
-    assert_eq!((&request["operation"], &request["options"]["kind"]), (&json!("DELETE"), &json!("DeleteOptions")));
+    assert_eq!(
+        (&request["object"], &request["oldObject"]["data"]),
+        (&Value::Null, &json!({"k": "v"}))
+    );
+    assert_eq!(
+        (&request["operation"], &request["options"]["kind"]),
+        (&json!("DELETE"), &json!("DeleteOptions"))
+    );
     let path = format!("{GROUP}/validatingwebhookconfigurations/{}", w.namespace);
     w.delete(&path, &json!({})).await.expect(200);
 }
@@ -252,7 +370,11 @@ async fn namespace_selector(w: World) {
     register(&w, VALIDATING, &json!([other, entry(&w, &hooks, "a")])).await;
     in_force(&w, &hooks, "/a").await;
     w.config_map("x", json!({})).await;
-    assert!(hooks.seen().iter().all(|(path, _)| path.starts_with("/a?")), "{:?}", hooks.seen());
+    assert!(
+        hooks.seen().iter().all(|(path, _)| path.starts_with("/a?")),
+        "{:?}",
+        hooks.seen()
+    );
 }
 
 async fn object_selector(w: World) {
@@ -261,17 +383,29 @@ async fn object_selector(w: World) {
     some["objectSelector"] = json!({"matchLabels": {"watch": "me"}});
     register(&w, VALIDATING, &json!([some, entry(&w, &hooks, "a")])).await;
     in_force(&w, &hooks, "/a").await;
-    let count = || hooks.seen().iter().filter(|(path, _)| path.starts_with("/some")).count();
+    let count = || {
+        hooks
+            .seen()
+            .iter()
+            .filter(|(path, _)| path.starts_with("/some"))
+            .count()
+    };
     w.config_map("x", json!({})).await;
     assert_eq!(count(), 0);
     let path = w.core("configmaps/x");
-    w.patch(&path, MERGE, &json!({"metadata": {"labels": {"watch": "me"}}})).await.expect(200);
+    w.patch(&path, MERGE, &json!({"metadata": {"labels": {"watch": "me"}}}))
+        .await
+        .expect(200);
     assert_eq!(count(), 1);
-    w.patch(&path, MERGE, &json!({"metadata": {"labels": {"watch": null}}})).await.expect(200);
+    w.patch(&path, MERGE, &json!({"metadata": {"labels": {"watch": null}}}))
+        .await
+        .expect(200);
     assert_eq!(count(), 2, "the old object still matches");
     // An API server with a cache tries its old state first, and asks again with the new one.
     w.pause().await;
-    w.patch(&path, MERGE, &json!({"data": {"k": "v"}})).await.expect(200);
+    w.patch(&path, MERGE, &json!({"data": {"k": "v"}}))
+        .await
+        .expect(200);
     assert_eq!(count(), 2);
 }
 
@@ -302,12 +436,26 @@ async fn match_policy_equivalent(w: World) {
     let hooks = two_versions(&w).await;
     register(&w, VALIDATING, &json!([thing_entry(&w, &hooks, "a", &["v1"])])).await;
     in_force(&w, &hooks, "/a").await;
-    w.post(&w.own("v2", "things"), &thing(&w, "v2", "x", &json!({"size": 1}))).await.expect(201);
+    w.post(&w.own("v2", "things"), &thing(&w, "v2", "x", &json!({"size": 1})))
+        .await
+        .expect(201);
     let request = &hooks.last("/a", "x")["request"];
-    assert_eq!((&request["kind"]["version"], &request["requestKind"]["version"]), (&json!("v1"), &json!("v2")));
-    assert_eq!((&request["resource"]["version"], &request["requestResource"]["version"]), (&json!("v1"), &json!("v2")));
+    assert_eq!(
+        (&request["kind"]["version"], &request["requestKind"]["version"]),
+        (&json!("v1"), &json!("v2"))
+    );
+    assert_eq!(
+        (
+            &request["resource"]["version"],
+            &request["requestResource"]["version"]
+        ),
+        (&json!("v1"), &json!("v2"))
+    );
     assert_eq!(request["object"]["apiVersion"], format!("{}/v1", w.group));
-    assert_eq!(request["object"]["spec"]["name"], "one", "the object is converted for the webhook");
+    assert_eq!(
+        request["object"]["spec"]["name"], "one",
+        "the object is converted for the webhook"
+    );
 }
 
 async fn match_policy_exact(w: World) {
@@ -316,17 +464,32 @@ async fn match_policy_exact(w: World) {
     entry["matchPolicy"] = json!("Exact");
     register(&w, VALIDATING, &json!([entry])).await;
     in_force(&w, &hooks, "/a").await;
-    w.post(&w.own("v2", "things"), &thing(&w, "v2", "x", &json!({"size": 1}))).await.expect(201);
-    assert!(hooks.seen().iter().all(|(path, r)| !path.starts_with("/a") || r["request"]["name"] != "x"));
+    w.post(&w.own("v2", "things"), &thing(&w, "v2", "x", &json!({"size": 1})))
+        .await
+        .expect(201);
+    assert!(
+        hooks
+            .seen()
+            .iter()
+            .all(|(path, r)| !path.starts_with("/a") || r["request"]["name"] != "x")
+    );
 }
 
 async fn dry_run(w: World) {
     let hooks = Hooks::start(|_, r| admission(r, json!({"allowed": true}))).await;
     register(&w, VALIDATING, &json!([entry(&w, &hooks, "a")])).await;
     in_force(&w, &hooks, "/a").await;
-    w.post(&format!("{}?dryRun=All", w.core("configmaps")), &config_map("x", &json!({}))).await.expect(201);
+    w.post(
+        &format!("{}?dryRun=All", w.core("configmaps")),
+        &config_map("x", &json!({})),
+    )
+    .await
+    .expect(201);
     let request = &hooks.last("/a", "x")["request"];
-    assert_eq!((&request["dryRun"], &request["options"]["dryRun"]), (&json!(true), &json!(["All"])));
+    assert_eq!(
+        (&request["dryRun"], &request["options"]["dryRun"]),
+        (&json!(true), &json!(["All"]))
+    );
 }
 
 async fn dry_run_with_side_effects(w: World) {
@@ -335,7 +498,9 @@ async fn dry_run_with_side_effects(w: World) {
     entry["sideEffects"] = json!("Some");
     let object = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": VALIDATING, "metadata": {"name": w.namespace}, "webhooks": [entry]});
     // v1 does not take webhooks whose side effects are unknown.
-    w.post(&format!("{GROUP}/validatingwebhookconfigurations"), &object).await.refused(422, "Invalid");
+    w.post(&format!("{GROUP}/validatingwebhookconfigurations"), &object)
+        .await
+        .refused(422, "Invalid");
 }
 
 async fn subresources(w: World) {
@@ -347,12 +512,30 @@ async fn subresources(w: World) {
     scale["rules"] = json!([{"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments/scale"], "operations": ["*"]}]);
     register(&w, VALIDATING, &json!([main, scale])).await;
     in_force(&w, &hooks, "/main").await;
-    w.post(&w.apps("deployments"), &deployment("d", "x:1", 0)).await.expect(201);
-    w.patch(&w.apps("deployments/d/scale"), MERGE, &json!({"spec": {"replicas": 1}})).await.expect(200);
+    w.post(&w.apps("deployments"), &deployment("d", "x:1", 0))
+        .await
+        .expect(201);
+    w.patch(
+        &w.apps("deployments/d/scale"),
+        MERGE,
+        &json!({"spec": {"replicas": 1}}),
+    )
+    .await
+    .expect(200);
     let request = &hooks.last("/scale", "d")["request"];
-    assert_eq!((&request["subResource"], &request["kind"]["kind"]), (&json!("scale"), &json!("Scale")));
-    assert_eq!((&request["object"]["kind"], &request["object"]["spec"]["replicas"]), (&json!("Scale"), &json!(1)));
-    let for_main = hooks.seen().iter().filter(|(p, r)| p.starts_with("/main") && r["request"]["requestSubResource"] == "scale").count();
+    assert_eq!(
+        (&request["subResource"], &request["kind"]["kind"]),
+        (&json!("scale"), &json!("Scale"))
+    );
+    assert_eq!(
+        (&request["object"]["kind"], &request["object"]["spec"]["replicas"]),
+        (&json!("Scale"), &json!(1))
+    );
+    let for_main = hooks
+        .seen()
+        .iter()
+        .filter(|(p, r)| p.starts_with("/main") && r["request"]["requestSubResource"] == "scale")
+        .count();
     assert_eq!(for_main, 0);
 }
 
@@ -368,8 +551,14 @@ async fn timeout(w: World) {
     entry["timeoutSeconds"] = json!(1);
     register(&w, VALIDATING, &json!([entry])).await;
     in_force(&w, &hooks, "/a").await;
-    let message = w.post(&w.core("configmaps"), &config_map("x", &json!({}))).await.refused(500, "InternalError");
-    assert!(message.contains("?timeout=1s\": context deadline exceeded"), "{message}");
+    let message = w
+        .post(&w.core("configmaps"), &config_map("x", &json!({})))
+        .await
+        .refused(500, "InternalError");
+    assert!(
+        message.contains("?timeout=1s\": context deadline exceeded"),
+        "{message}"
+    );
 }
 
 async fn update_has_old_object(w: World) {
@@ -377,40 +566,75 @@ async fn update_has_old_object(w: World) {
     register(&w, VALIDATING, &json!([entry(&w, &hooks, "a")])).await;
     w.config_map("x", json!({"k": "1"})).await;
     in_force(&w, &hooks, "/a").await;
-    w.patch(&w.core("configmaps/x"), MERGE, &json!({"data": {"k": "2"}})).await.expect(200);
+    w.patch(&w.core("configmaps/x"), MERGE, &json!({"data": {"k": "2"}}))
+        .await
+        .expect(200);
     let request = &hooks.last("/a", "x")["request"];
-    assert_eq!((&request["oldObject"]["data"]["k"], &request["object"]["data"]["k"]), (&json!("1"), &json!("2")));
-    assert_eq!((&request["operation"], &request["options"]["kind"]), (&json!("UPDATE"), &json!("UpdateOptions")));
+    assert_eq!(
+        (
+            &request["oldObject"]["data"]["k"],
+            &request["object"]["data"]["k"]
+        ),
+        (&json!("1"), &json!("2"))
+    );
+    assert_eq!(
+        (&request["operation"], &request["options"]["kind"]),
+        (&json!("UPDATE"), &json!("UpdateOptions"))
+    );
     let mut object = request["object"].clone();
-    object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    object["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("resourceVersion");
     w.put(&w.core("configmaps/x"), &object).await.expect(200);
-    assert_eq!(hooks.last("/a", "x")["request"]["options"]["kind"], "UpdateOptions");
+    assert_eq!(
+        hooks.last("/a", "x")["request"]["options"]["kind"],
+        "UpdateOptions"
+    );
 }
 
 async fn patch_as_bytes(w: World) {
     let hooks = Hooks::start(|_, r| {
-        let bytes = json!([{"op": "add", "path": "/data/added", "value": "yes"}]).to_string().into_bytes();
-        admission(r, json!({"allowed": true, "patchType": "JSONPatch", "patch": bytes}))
+        let bytes = json!([{"op": "add", "path": "/data/added", "value": "yes"}])
+            .to_string()
+            .into_bytes();
+        admission(
+            r,
+            json!({"allowed": true, "patchType": "JSONPatch", "patch": bytes}),
+        )
     })
     .await;
     register(&w, MUTATING, &json!([entry(&w, &hooks, "a")])).await;
     in_force(&w, &hooks, "/a").await;
-    let created = w.post(&w.core("configmaps"), &config_map("x", &json!({"k": "v"}))).await.expect(201);
+    let created = w
+        .post(&w.core("configmaps"), &config_map("x", &json!({"k": "v"})))
+        .await
+        .expect(201);
     assert_eq!(created["data"]["added"], "yes");
 }
 
 async fn never_for_configurations(w: World) {
-    let hooks = Hooks::start(|_, r| admission(r, json!({"allowed": r["request"]["namespace"].is_string()}))).await;
+    let hooks =
+        Hooks::start(|_, r| admission(r, json!({"allowed": r["request"]["namespace"].is_string()}))).await;
     let mut all = entry(&w, &hooks, "a");
-    all["rules"].as_array_mut().unwrap().push(json!({"apiGroups": ["admissionregistration.k8s.io"], "apiVersions": ["*"],
-        "resources": ["*"], "operations": ["*"], "scope": "Cluster"}));
+    all["rules"].as_array_mut().unwrap().push(
+        json!({"apiGroups": ["admissionregistration.k8s.io"], "apiVersions": ["*"],
+        "resources": ["*"], "operations": ["*"], "scope": "Cluster"}),
+    );
     all["failurePolicy"] = json!("Ignore");
     register(&w, VALIDATING, &json!([all])).await;
     in_force(&w, &hooks, "/a").await;
     let path = format!("{GROUP}/validatingwebhookconfigurations/{}", w.namespace);
-    w.patch(&path, MERGE, &json!({"metadata": {"labels": {"a": "b"}}})).await.expect(200);
+    w.patch(&path, MERGE, &json!({"metadata": {"labels": {"a": "b"}}}))
+        .await
+        .expect(200);
     w.delete(&path, &json!({})).await.expect(200);
-    assert!(hooks.seen().iter().all(|(_, r)| r["request"]["resource"]["resource"] == "configmaps"));
+    assert!(
+        hooks
+            .seen()
+            .iter()
+            .all(|(_, r)| r["request"]["resource"]["resource"] == "configmaps")
+    );
 }
 
 async fn generate_name_and_uid(w: World) {

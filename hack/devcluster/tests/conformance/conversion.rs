@@ -16,7 +16,11 @@ pub(crate) fn rows() -> Vec<crate::Row> {
 
 /// v1 (stored) says `size`, v0 says `length`.
 fn swap(object: &mut Value, wanted: &str) {
-    let (from, to) = if wanted.ends_with("/v1") { ("length", "size") } else { ("size", "length") };
+    let (from, to) = if wanted.ends_with("/v1") {
+        ("length", "size")
+    } else {
+        ("size", "length")
+    };
     if let Some(spec) = object["spec"].as_object_mut()
         && let Some(value) = spec.remove(from)
     {
@@ -39,8 +43,7 @@ fn versioned(w: &World, config: &Value) -> Value {
             "subresources": {"status": {}}})
     };
     crd["spec"]["versions"] = json!([version("v1", true), version("v0", false)]);
-    crd["spec"]["conversion"] =
-        json!({"strategy": "Webhook", "webhook": {"clientConfig": config, "conversionReviewVersions": ["v1"]}});
+    crd["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {"clientConfig": config, "conversionReviewVersions": ["v1"]}});
     crd
 }
 
@@ -56,23 +59,54 @@ async fn swapping(w: &World) -> Hooks {
 
 async fn reads_and_writes_convert(w: World) {
     let _hooks = swapping(&w).await;
-    let created = w.post(&w.own("v0", "things"), &thing(&w, "v0", "a", &json!({"length": 3}))).await.expect(201);
-    assert_eq!((&created["apiVersion"], &created["spec"]), (&json!(format!("{}/v0", w.group)), &json!({"length": 3})));
+    let created = w
+        .post(
+            &w.own("v0", "things"),
+            &thing(&w, "v0", "a", &json!({"length": 3})),
+        )
+        .await
+        .expect(201);
+    assert_eq!(
+        (&created["apiVersion"], &created["spec"]),
+        (&json!(format!("{}/v0", w.group)), &json!({"length": 3}))
+    );
     let stored = w.get(&w.own("v1", "things/a")).await.expect(200);
-    assert_eq!((&stored["apiVersion"], &stored["spec"]), (&json!(format!("{}/v1", w.group)), &json!({"size": 3})));
+    assert_eq!(
+        (&stored["apiVersion"], &stored["spec"]),
+        (&json!(format!("{}/v1", w.group)), &json!({"size": 3}))
+    );
     assert_eq!(stored["metadata"]["uid"], created["metadata"]["uid"]);
-    let patched = w.patch(&w.own("v0", "things/a"), MERGE, &json!({"spec": {"length": 4}})).await.expect(200);
-    assert_eq!((&patched["spec"], &patched["metadata"]["generation"]), (&json!({"length": 4}), &json!(2)));
-    assert_eq!(w.get(&w.own("v1", "things/a")).await.expect(200)["spec"], json!({"size": 4}));
+    let patched = w
+        .patch(&w.own("v0", "things/a"), MERGE, &json!({"spec": {"length": 4}}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&patched["spec"], &patched["metadata"]["generation"]),
+        (&json!({"length": 4}), &json!(2))
+    );
+    assert_eq!(
+        w.get(&w.own("v1", "things/a")).await.expect(200)["spec"],
+        json!({"size": 4})
+    );
 }
 
 async fn lists_and_watches_convert(w: World) {
     let _hooks = swapping(&w).await;
     for name in ["a", "b"] {
-        w.post(&w.own("v1", "things"), &thing(&w, "v1", name, &json!({"size": 1}))).await.expect(201);
+        w.post(
+            &w.own("v1", "things"),
+            &thing(&w, "v1", name, &json!({"size": 1})),
+        )
+        .await
+        .expect(201);
     }
     let list = w.get(&w.own("v0", "things")).await.expect(200);
-    let specs: Vec<_> = list["items"].as_array().unwrap().iter().map(|i| i["spec"].clone()).collect();
+    let specs: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["spec"].clone())
+        .collect();
     assert_eq!(specs, [json!({"length": 1}), json!({"length": 1})]);
     assert_eq!(list["apiVersion"], format!("{}/v0", w.group));
     let path = format!("{}?watch=1&resourceVersion=0", w.own("v0", "things"));
@@ -82,10 +116,22 @@ async fn lists_and_watches_convert(w: World) {
 
 async fn review_shape(w: World) {
     let hooks = swapping(&w).await;
-    w.post(&w.own("v0", "things"), &thing(&w, "v0", "a", &json!({"length": 3}))).await.expect(201);
-    let (path, review) = hooks.seen().into_iter().find(|(_, r)| r["request"]["objects"][0]["spec"]["length"] == 3).unwrap();
+    w.post(
+        &w.own("v0", "things"),
+        &thing(&w, "v0", "a", &json!({"length": 3})),
+    )
+    .await
+    .expect(201);
+    let (path, review) = hooks
+        .seen()
+        .into_iter()
+        .find(|(_, r)| r["request"]["objects"][0]["spec"]["length"] == 3)
+        .unwrap();
     assert_eq!(path, "/convert?timeout=30s");
-    assert_eq!((&review["kind"], &review["apiVersion"]), (&json!("ConversionReview"), &json!("apiextensions.k8s.io/v1")));
+    assert_eq!(
+        (&review["kind"], &review["apiVersion"]),
+        (&json!("ConversionReview"), &json!("apiextensions.k8s.io/v1"))
+    );
     assert_eq!(review["request"]["desiredAPIVersion"], format!("{}/v1", w.group));
     assert_eq!(review["request"]["objects"].as_array().unwrap().len(), 1);
     assert!(review["request"]["uid"].as_str().unwrap().len() == 36);
@@ -98,10 +144,21 @@ async fn failure_message(w: World) {
         (200, json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}))
     })
     .await;
-    let answer = w.post(&w.own("v0", "things"), &thing(&w, "v0", "a", &json!({"length": 3}))).await;
+    let answer = w
+        .post(
+            &w.own("v0", "things"),
+            &thing(&w, "v0", "a", &json!({"length": 3})),
+        )
+        .await;
     assert_eq!(answer.code, 500, "{}", answer.body);
     let message = answer.body["message"].as_str().unwrap();
-    assert!(message.contains(&format!("conversion webhook for {}/v0, Kind=Thing failed: no way back", w.group)), "{message}");
+    assert!(
+        message.contains(&format!(
+            "conversion webhook for {}/v0, Kind=Thing failed: no way back",
+            w.group
+        )),
+        "{message}"
+    );
 }
 
 async fn refused_answer(w: &World, change: impl Fn(&mut Value) + Send + Sync + 'static) -> String {
@@ -111,7 +168,12 @@ async fn refused_answer(w: &World, change: impl Fn(&mut Value) + Send + Sync + '
         (code, body)
     })
     .await;
-    let answer = w.post(&w.own("v0", "things"), &thing(w, "v0", "a", &json!({"length": 3}))).await;
+    let answer = w
+        .post(
+            &w.own("v0", "things"),
+            &thing(w, "v0", "a", &json!({"length": 3})),
+        )
+        .await;
     assert_eq!(answer.code, 500, "{}", answer.body);
     answer.body["message"].as_str().unwrap().to_owned()
 }
@@ -127,18 +189,30 @@ async fn lost_objects(w: World) {
 }
 
 async fn changed_name(w: World) {
-    let message = refused_answer(&w, |response| response["convertedObjects"][0]["metadata"]["name"] = json!("b")).await;
-    assert!(message.ends_with("returned invalid object: must have the same name: a != b"), "{message}");
+    let message = refused_answer(&w, |response| {
+        response["convertedObjects"][0]["metadata"]["name"] = json!("b");
+    })
+    .await;
+    assert!(
+        message.ends_with("returned invalid object: must have the same name: a != b"),
+        "{message}"
+    );
 }
 
 async fn missing_metadata(w: World) {
     let message = refused_answer(&w, |response| {
-        response["convertedObjects"][0].as_object_mut().unwrap().remove("metadata");
+        response["convertedObjects"][0]
+            .as_object_mut()
+            .unwrap()
+            .remove("metadata");
     })
     .await;
     assert_eq!(
         message,
-        format!("conversion webhook for {}/v0, Kind=Thing returned invalid object: must have the same name: a != ", w.group)
+        format!(
+            "conversion webhook for {}/v0, Kind=Thing returned invalid object: must have the same name: a != ",
+            w.group
+        )
     );
 }
 
@@ -154,20 +228,40 @@ async fn metadata_is_kept(w: World) {
         })
     })
     .await;
-    let created = w.post(&w.own("v1", "things"), &thing(&w, "v1", "a", &json!({"size": 3}))).await.expect(201);
+    let created = w
+        .post(&w.own("v1", "things"), &thing(&w, "v1", "a", &json!({"size": 3})))
+        .await
+        .expect(201);
     let seen = w.get(&w.own("v0", "things/a")).await.expect(200);
     assert_eq!(seen["metadata"]["annotations"], json!({"seen": "v0"}));
-    assert_eq!((seen["metadata"].get("finalizers"), &seen["metadata"]["generation"]), (None, &created["metadata"]["generation"]));
+    assert_eq!(
+        (
+            seen["metadata"].get("finalizers"),
+            &seen["metadata"]["generation"]
+        ),
+        (None, &created["metadata"]["generation"])
+    );
 }
 
 async fn status_write_rewrites_spec(w: World) {
     let _hooks = swapping(&w).await;
-    w.post(&w.own("v1", "things"), &thing(&w, "v1", "a", &json!({"size": 3}))).await.expect(201);
+    w.post(&w.own("v1", "things"), &thing(&w, "v1", "a", &json!({"size": 3})))
+        .await
+        .expect(201);
     let patch = json!({"status": {"phase": "X"}, "spec": {"length": 9}});
-    let patched = w.patch(&w.own("v0", "things/a/status"), MERGE, &patch).await.expect(200);
-    assert_eq!((&patched["spec"], &patched["status"]), (&json!({"length": 3}), &json!({"phase": "X"})));
+    let patched = w
+        .patch(&w.own("v0", "things/a/status"), MERGE, &patch)
+        .await
+        .expect(200);
+    assert_eq!(
+        (&patched["spec"], &patched["status"]),
+        (&json!({"length": 3}), &json!({"phase": "X"}))
+    );
     let stored = w.get(&w.own("v1", "things/a")).await.expect(200);
-    assert_eq!((&stored["spec"], &stored["metadata"]["generation"]), (&json!({"size": 3}), &json!(1)));
+    assert_eq!(
+        (&stored["spec"], &stored["metadata"]["generation"]),
+        (&json!({"size": 3}), &json!(1))
+    );
 }
 
 async fn apply_across_versions(w: World) {
@@ -178,20 +272,36 @@ async fn apply_across_versions(w: World) {
         let w = w.clone();
         async move { w.patch(&path, APPLY, &object).await }
     };
-    apply("v0", json!({"length": 3, "list": ["a", "b"], "note": "n"})).await.expect(201);
+    apply("v0", json!({"length": 3, "list": ["a", "b"], "note": "n"}))
+        .await
+        .expect(201);
     let applied = apply("v1", json!({"size": 4, "list": ["a"]})).await.expect(200);
-    assert_eq!(applied["spec"], json!({"size": 4, "list": ["a"]}), "what the manager no longer says is gone, whatever the version");
+    assert_eq!(
+        applied["spec"],
+        json!({"size": 4, "list": ["a"]}),
+        "what the manager no longer says is gone, whatever the version"
+    );
     let entries = applied["metadata"]["managedFields"].as_array().unwrap();
-    assert_eq!((entries.len(), &entries[0]["apiVersion"]), (1, &json!(format!("{}/v1", w.group))));
+    assert_eq!(
+        (entries.len(), &entries[0]["apiVersion"]),
+        (1, &json!(format!("{}/v1", w.group)))
+    );
 }
 
 async fn webhook_down(w: World) {
     let mut hooks = swapping(&w).await;
-    w.post(&w.own("v1", "things"), &thing(&w, "v1", "a", &json!({"size": 3}))).await.expect(201);
+    w.post(&w.own("v1", "things"), &thing(&w, "v1", "a", &json!({"size": 3})))
+        .await
+        .expect(201);
     let config = hooks.client_config("/convert");
     hooks = Hooks::start(|_, review| conversion(review, swap)).await;
     // The old port answers nobody now.
-    let answer = w.post(&w.own("v0", "things"), &thing(&w, "v0", "b", &json!({"length": 3}))).await;
+    let answer = w
+        .post(
+            &w.own("v0", "things"),
+            &thing(&w, "v0", "b", &json!({"length": 3})),
+        )
+        .await;
     assert_eq!(answer.code, 500, "{}", answer.body);
     let message = answer.body["message"].as_str().unwrap();
     let url = config["url"].as_str().unwrap();
@@ -202,15 +312,29 @@ async fn webhook_down(w: World) {
     );
     assert!(message.contains(&expected), "{message}");
     w.get(&w.own("v1", "things/a")).await.expect(200);
-    let patch = json!({"spec": {"conversion": {"webhook": {"clientConfig": hooks.client_config("/convert")}}}});
-    w.patch(&format!("{CRDS}/things.{}", w.group), MERGE, &patch).await.expect(200);
-    w.until(&w.own("v0", "things/a"), "the new webhook to be asked", |a| a.body["spec"]["length"] == 3).await;
+    let patch =
+        json!({"spec": {"conversion": {"webhook": {"clientConfig": hooks.client_config("/convert")}}}});
+    w.patch(&format!("{CRDS}/things.{}", w.group), MERGE, &patch)
+        .await
+        .expect(200);
+    w.until(&w.own("v0", "things/a"), "the new webhook to be asked", |a| {
+        a.body["spec"]["length"] == 3
+    })
+    .await;
 }
 
 async fn storage_version_needs_no_call(w: World) {
     let hooks = swapping(&w).await;
-    w.post(&w.own("v1", "things"), &thing(&w, "v1", "a", &json!({"size": 77}))).await.expect(201);
+    w.post(
+        &w.own("v1", "things"),
+        &thing(&w, "v1", "a", &json!({"size": 77})),
+    )
+    .await
+    .expect(201);
     w.get(&w.own("v1", "things/a")).await.expect(200);
-    let asked_for_storage = hooks.seen().iter().any(|(_, r)| r["request"]["desiredAPIVersion"] == format!("{}/v1", w.group));
+    let asked_for_storage = hooks
+        .seen()
+        .iter()
+        .any(|(_, r)| r["request"]["desiredAPIVersion"] == format!("{}/v1", w.group));
     assert!(!asked_for_storage, "{:?}", hooks.seen());
 }

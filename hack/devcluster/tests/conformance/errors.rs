@@ -21,12 +21,17 @@ async fn not_found_body(w: World) {
 
 async fn unknown_token(w: World) {
     let mut other = w.clone();
-    other.token = "no-such-token".to_owned();
-    assert_eq!(other.get("/api/v1/namespaces").await.refused(401, "Unauthorized"), "Unauthorized");
+    "no-such-token".clone_into(&mut other.token);
+    assert_eq!(
+        other.get("/api/v1/namespaces").await.refused(401, "Unauthorized"),
+        "Unauthorized"
+    );
 }
 
 async fn no_token(w: World) {
-    let answer = w.send("GET", "/api/v1/namespaces", &[("authorization", "")], None).await;
+    let answer = w
+        .send("GET", "/api/v1/namespaces", &[("authorization", "")], None)
+        .await;
     assert!(matches!(answer.code, 401 | 403), "{}", answer.body);
 }
 
@@ -39,20 +44,37 @@ async fn unknown_path(w: World) {
 
 async fn unknown_resource(w: World) {
     let answer = w.get("/apis/apps/v1/things").await;
-    assert_eq!(answer.refused(404, "NotFound"), "the server could not find the requested resource");
+    assert_eq!(
+        answer.refused(404, "NotFound"),
+        "the server could not find the requested resource"
+    );
 }
 
 async fn method_not_allowed(w: World) {
-    let answer = w.send("PUT", &w.core("configmaps"), &[], Some("{}".to_owned())).await;
-    assert_eq!(answer.refused(405, "MethodNotAllowed"), "the server does not allow this method on the requested resource");
+    let answer = w
+        .send("PUT", &w.core("configmaps"), &[], Some("{}".to_owned()))
+        .await;
+    assert_eq!(
+        answer.refused(405, "MethodNotAllowed"),
+        "the server does not allow this method on the requested resource"
+    );
 }
 
 async fn not_json(w: World) {
     let headers = [("content-type", "application/json")];
-    let answer = w.send("POST", &w.core("configmaps"), &headers, Some("{nonsense".to_owned())).await;
+    let answer = w
+        .send(
+            "POST",
+            &w.core("configmaps"),
+            &headers,
+            Some("{nonsense".to_owned()),
+        )
+        .await;
     answer.refused(400, "BadRequest");
     // A built-in object need not say its type.
-    let answer = w.send("POST", &w.core("configmaps"), &headers, Some("{}".to_owned())).await;
+    let answer = w
+        .send("POST", &w.core("configmaps"), &headers, Some("{}".to_owned()))
+        .await;
     assert_eq!(
         answer.refused(422, "Invalid"),
         "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"
@@ -88,11 +110,23 @@ async fn healthy(w: World) {
 
 async fn yaml_bodies(w: World) {
     let body = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: \"yes\"\n";
-    let headers = [("content-type", "application/yaml"), ("accept", "application/yaml")];
-    let answer = w.send("POST", &w.core("configmaps"), &headers, Some(body.to_owned())).await;
+    let headers = [
+        ("content-type", "application/yaml"),
+        ("accept", "application/yaml"),
+    ];
+    let answer = w
+        .send("POST", &w.core("configmaps"), &headers, Some(body.to_owned()))
+        .await;
     assert_eq!(answer.code, 201, "{}", answer.body);
-    assert!(answer.body.as_str().unwrap().contains("kind: ConfigMap"), "{}", answer.body);
-    assert_eq!(w.get(&w.core("configmaps/a")).await.expect(200)["data"], json!({"k": "yes"}));
+    assert!(
+        answer.body.as_str().unwrap().contains("kind: ConfigMap"),
+        "{}",
+        answer.body
+    );
+    assert_eq!(
+        w.get(&w.core("configmaps/a")).await.expect(200)["data"],
+        json!({"k": "yes"})
+    );
 }
 
 async fn protobuf_body(w: World) {
@@ -101,16 +135,25 @@ async fn protobuf_body(w: World) {
     let mut body = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12".to_vec();
     body.push(u8::try_from(raw.len()).unwrap());
     body.extend_from_slice(raw);
-    let headers = [("content-type", "application/vnd.kubernetes.protobuf"), ("accept", "application/json")];
+    let headers = [
+        ("content-type", "application/vnd.kubernetes.protobuf"),
+        ("accept", "application/json"),
+    ];
     let text = String::from_utf8(body).unwrap();
-    let created = w.send("POST", &w.core("configmaps"), &headers, Some(text)).await.expect(201);
+    let created = w
+        .send("POST", &w.core("configmaps"), &headers, Some(text))
+        .await
+        .expect(201);
     assert_eq!(created["data"], json!({"k": "v"}));
 }
 
 async fn access_review(w: World) {
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": w.namespace}}});
-    let answer = w.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review).await.expect(201);
+    let answer = w
+        .post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review)
+        .await
+        .expect(201);
     assert_eq!(answer["status"]["allowed"], true);
 }
 
@@ -118,10 +161,22 @@ async fn token_request(w: World) {
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}});
     w.post(&w.core("serviceaccounts"), &account).await.expect(201);
     let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}});
-    let answer = w.post(&w.core("serviceaccounts/a/token"), &request).await.expect(201);
+    let answer = w
+        .post(&w.core("serviceaccounts/a/token"), &request)
+        .await
+        .expect(201);
     let mut other = w.clone();
-    answer["status"]["token"].as_str().unwrap().clone_into(&mut other.token);
+    answer["status"]["token"]
+        .as_str()
+        .unwrap()
+        .clone_into(&mut other.token);
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
-    let who = other.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review).await.expect(201);
-    assert_eq!(who["status"]["userInfo"]["username"], format!("system:serviceaccount:{}:a", w.namespace));
+    let who = other
+        .post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review)
+        .await
+        .expect(201);
+    assert_eq!(
+        who["status"]["userInfo"]["username"],
+        format!("system:serviceaccount:{}:a", w.namespace)
+    );
 }

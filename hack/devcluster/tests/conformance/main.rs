@@ -3,6 +3,11 @@
 //!
 //! `CONFORMANCE_ONLY=text` runs the rows whose name contains the text.
 #![expect(clippy::disallowed_methods, reason = "shell: a test that waits for a cluster")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test: what must not happen ends it"
+)]
 
 mod admission;
 mod conversion;
@@ -59,9 +64,16 @@ pub(crate) use rows;
 async fn conformance() {
     let only = std::env::var("CONFORMANCE_ONLY").unwrap_or_default();
     let cluster = world::Cluster::find().await;
-    let selected: Vec<Row> = all().into_iter().filter(|(name, _)| name.contains(&only)).collect();
+    let selected: Vec<Row> = all()
+        .into_iter()
+        .filter(|(name, _)| name.contains(&only))
+        .collect();
     assert!(!selected.is_empty(), "no row's name contains {only:?}");
-    assert!(!only.is_empty() || selected.len() >= 60, "{} rows", selected.len());
+    assert!(
+        !only.is_empty() || selected.len() >= 60,
+        "{} rows",
+        selected.len()
+    );
     let results: Vec<(&str, bool)> = stream::iter(selected.into_iter().enumerate())
         .map(|(number, (name, run))| {
             let cluster = &cluster;
@@ -70,14 +82,22 @@ async fn conformance() {
                 let started = Instant::now();
                 let outcome = tokio::spawn(run(world.clone())).await;
                 world.clean().await;
-                println!("{} {name} {:.1}s", if outcome.is_ok() { "ok  " } else { "FAIL" }, started.elapsed().as_secs_f64());
+                println!(
+                    "{} {name} {:.1}s",
+                    if outcome.is_ok() { "ok  " } else { "FAIL" },
+                    started.elapsed().as_secs_f64()
+                );
                 (name, outcome.is_ok())
             }
         })
         .buffer_unordered(8)
         .collect()
         .await;
-    let failed: Vec<&str> = results.iter().filter(|(_, ok)| !ok).map(|(name, _)| *name).collect();
+    let failed: Vec<&str> = results
+        .iter()
+        .filter(|(_, ok)| !ok)
+        .map(|(name, _)| *name)
+        .collect();
     println!("{} passed, {} failed", results.len() - failed.len(), failed.len());
     cluster.stop().await;
     assert!(failed.is_empty(), "failed: {failed:?}");

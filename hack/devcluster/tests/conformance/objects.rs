@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{STRATEGIC, MERGE, World, causes, deployment};
+use crate::world::{MERGE, STRATEGIC, World, causes, deployment};
 
 pub(crate) fn rows() -> Vec<crate::Row> {
     crate::rows![objects:
@@ -27,7 +27,10 @@ async fn create_stamps_metadata(w: World) {
     assert_eq!(meta["namespace"], w.namespace.as_str());
     assert_eq!(meta["managedFields"][0]["manager"], "conformance");
     assert_eq!(meta["managedFields"][0]["operation"], "Update");
-    assert_eq!(meta["managedFields"][0]["fieldsV1"], json!({"f:data": {".": {}, "f:k": {}}}));
+    assert_eq!(
+        meta["managedFields"][0]["fieldsV1"],
+        json!({"f:data": {".": {}, "f:k": {}}})
+    );
     assert_eq!(meta.get("generation"), None, "a ConfigMap has no generation");
 }
 
@@ -45,7 +48,10 @@ async fn create_twice(w: World) {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
     let answer = w.post(&w.core("configmaps"), &object).await;
     assert_eq!(answer.body["details"], json!({"name": "a", "kind": "configmaps"}));
-    assert_eq!(answer.refused(409, "AlreadyExists"), "configmaps \"a\" already exists");
+    assert_eq!(
+        answer.refused(409, "AlreadyExists"),
+        "configmaps \"a\" already exists"
+    );
 }
 
 async fn name_must_be_dns(w: World) {
@@ -63,44 +69,71 @@ async fn name_required(w: World) {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}});
     let answer = w.post(&w.core("configmaps"), &object).await;
     let message = answer.refused(422, "Invalid");
-    assert_eq!(message, "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required");
+    assert_eq!(
+        message,
+        "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"
+    );
 }
 
 async fn wrong_namespace(w: World) {
-    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "other"}});
-    let message = w.post(&w.core("configmaps"), &object).await.refused(400, "BadRequest");
-    assert_eq!(message, "the namespace of the provided object does not match the namespace sent on the request");
+    let object =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "other"}});
+    let message = w
+        .post(&w.core("configmaps"), &object)
+        .await
+        .refused(400, "BadRequest");
+    assert_eq!(
+        message,
+        "the namespace of the provided object does not match the namespace sent on the request"
+    );
 }
 
 async fn missing_namespace(w: World) {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
-    let message = w.post("/api/v1/namespaces/nowhere-at-all/configmaps", &object).await.refused(404, "NotFound");
+    let message = w
+        .post("/api/v1/namespaces/nowhere-at-all/configmaps", &object)
+        .await
+        .refused(404, "NotFound");
     assert_eq!(message, "namespaces \"nowhere-at-all\" not found");
 }
 
 async fn wrong_kind(w: World) {
     let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}});
-    w.post(&w.core("configmaps"), &object).await.refused(400, "BadRequest");
+    w.post(&w.core("configmaps"), &object)
+        .await
+        .refused(400, "BadRequest");
 }
 
 async fn wrong_version(w: World) {
     let object = json!({"apiVersion": "apps/v1beta1", "kind": "Deployment", "metadata": {"name": "a"}});
-    w.post(&w.apps("deployments"), &object).await.refused(400, "BadRequest");
+    w.post(&w.apps("deployments"), &object)
+        .await
+        .refused(400, "BadRequest");
 }
 
 async fn revision_on_create(w: World) {
-    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "resourceVersion": "1"}});
+    let object =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "resourceVersion": "1"}});
     let answer = w.post(&w.core("configmaps"), &object).await;
-    assert_eq!(answer.body["message"], "resourceVersion should not be set on objects to be created");
+    assert_eq!(
+        answer.body["message"],
+        "resourceVersion should not be set on objects to be created"
+    );
 }
 
 async fn deployment_defaults(w: World) {
-    let object = w.post(&w.apps("deployments"), &deployment("a", "x:1", 0)).await.expect(201);
+    let object = w
+        .post(&w.apps("deployments"), &deployment("a", "x:1", 0))
+        .await
+        .expect(201);
     assert_eq!(object["metadata"]["generation"], 1);
     let spec = &object["spec"];
     assert_eq!(spec["progressDeadlineSeconds"], 600);
     assert_eq!(spec["revisionHistoryLimit"], 10);
-    assert_eq!(spec["strategy"], json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}));
+    assert_eq!(
+        spec["strategy"],
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}})
+    );
     let expected = json!({
         "containers": [{"name": "main", "image": "x:1", "resources": {}, "terminationMessagePath": "/dev/termination-log",
             "terminationMessagePolicy": "File", "imagePullPolicy": "IfNotPresent"}],
@@ -110,10 +143,16 @@ async fn deployment_defaults(w: World) {
     let mut minimal = deployment("b", "x", 0);
     minimal["spec"].as_object_mut().unwrap().remove("replicas");
     minimal["spec"]["strategy"] = json!({"type": "Recreate"});
-    let object = w.post(&format!("{}?dryRun=All", w.apps("deployments")), &minimal).await.expect(201);
+    let object = w
+        .post(&format!("{}?dryRun=All", w.apps("deployments")), &minimal)
+        .await
+        .expect(201);
     assert_eq!(object["spec"]["replicas"], 1);
     assert_eq!(object["spec"]["strategy"], json!({"type": "Recreate"}));
-    assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"], "Always");
+    assert_eq!(
+        object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"],
+        "Always"
+    );
 }
 
 async fn pod_defaults(w: World) {
@@ -123,32 +162,53 @@ async fn pod_defaults(w: World) {
         "volumes": [{"name": "c", "configMap": {"name": "c"}}]}});
     let mut template = deployment("a", "x:1", 0);
     template["spec"]["template"]["spec"] = pod["spec"].clone();
-    let object = w.post(&format!("{}?dryRun=All", w.apps("deployments")), &template).await.expect(201);
+    let object = w
+        .post(&format!("{}?dryRun=All", w.apps("deployments")), &template)
+        .await
+        .expect(201);
     let container = &object["spec"]["template"]["spec"]["containers"][0];
-    assert_eq!(container["ports"], json!([{"containerPort": 80, "protocol": "TCP"}]));
+    assert_eq!(
+        container["ports"],
+        json!([{"containerPort": 80, "protocol": "TCP"}])
+    );
     let probe = json!({"httpGet": {"path": "/", "port": 80, "scheme": "HTTP"}, "timeoutSeconds": 1, "periodSeconds": 10,
         "successThreshold": 1, "failureThreshold": 3});
     assert_eq!(container["livenessProbe"], probe);
     assert_eq!(container["readinessProbe"]["failureThreshold"], 3);
-    assert_eq!(object["spec"]["template"]["spec"]["volumes"][0]["configMap"]["defaultMode"], 420);
+    assert_eq!(
+        object["spec"]["template"]["spec"]["volumes"][0]["configMap"]["defaultMode"],
+        420
+    );
 }
 
-fn service(name: &str, spec: Value) -> Value {
+fn service(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
 }
 
 async fn service_defaults(w: World) {
-    let object = service("a", json!({"selector": {"app": "a"}, "ports": [{"port": 80}]}));
+    let object = service("a", &json!({"selector": {"app": "a"}, "ports": [{"port": 80}]}));
     let spec = w.post(&w.core("services"), &object).await.expect(201)["spec"].clone();
-    assert_eq!(spec["ports"], json!([{"protocol": "TCP", "port": 80, "targetPort": 80}]));
-    assert_eq!((&spec["type"], &spec["sessionAffinity"]), (&json!("ClusterIP"), &json!("None")));
+    assert_eq!(
+        spec["ports"],
+        json!([{"protocol": "TCP", "port": 80, "targetPort": 80}])
+    );
+    assert_eq!(
+        (&spec["type"], &spec["sessionAffinity"]),
+        (&json!("ClusterIP"), &json!("None"))
+    );
     assert_eq!(spec["clusterIPs"], json!([spec["clusterIP"]]));
     assert_eq!(spec["internalTrafficPolicy"], "Cluster");
-    assert_eq!((&spec["ipFamilies"], &spec["ipFamilyPolicy"]), (&json!(["IPv4"]), &json!("SingleStack")));
+    assert_eq!(
+        (&spec["ipFamilies"], &spec["ipFamilyPolicy"]),
+        (&json!(["IPv4"]), &json!("SingleStack"))
+    );
 }
 
 async fn service_ports(w: World) {
-    let object = service("a", json!({"ports": [{"name": "a", "port": 80}, {"name": "a", "port": 80}, {"port": 99999}]}));
+    let object = service(
+        "a",
+        &json!({"ports": [{"name": "a", "port": 80}, {"name": "a", "port": 80}, {"port": 99999}]}),
+    );
     let answer = w.post(&w.core("services"), &object).await;
     let mut found = causes(&answer.body);
     found.sort_unstable();
@@ -162,12 +222,14 @@ async fn service_ports(w: World) {
             ("spec.ports[2].targetPort", "FieldValueInvalid"),
         ]
     );
-    let nothing = w.post(&w.core("services"), &service("b", json!({"ports": []}))).await;
+    let nothing = w
+        .post(&w.core("services"), &service("b", &json!({"ports": []})))
+        .await;
     assert_eq!(causes(&nothing.body), [("spec.ports", "FieldValueRequired")]);
 }
 
 async fn service_cluster_ip_is_kept(w: World) {
-    let object = service("a", json!({"ports": [{"port": 80}]}));
+    let object = service("a", &json!({"ports": [{"port": 80}]}));
     let created = w.post(&w.core("services"), &object).await.expect(201);
     let mut replaced = object.clone();
     replaced["metadata"]["resourceVersion"] = created["metadata"]["resourceVersion"].clone();
@@ -175,23 +237,35 @@ async fn service_cluster_ip_is_kept(w: World) {
     let replaced = w.put(&w.core("services/a"), &replaced).await.expect(200);
     assert_eq!(replaced["spec"]["clusterIP"], created["spec"]["clusterIP"]);
     assert_eq!(replaced["spec"]["ports"][0]["targetPort"], 81);
-    let moved = w.patch(&w.core("services/a"), MERGE, &json!({"spec": {"clusterIP": "10.96.250.250", "clusterIPs": ["10.96.250.250"]}})).await;
+    let moved = w
+        .patch(
+            &w.core("services/a"),
+            MERGE,
+            &json!({"spec": {"clusterIP": "10.96.250.250", "clusterIPs": ["10.96.250.250"]}}),
+        )
+        .await;
     assert_eq!(causes(&moved.body), [("spec.clusterIPs[0]", "FieldValueInvalid")]);
 }
 
 async fn service_headless(w: World) {
-    let object = service("a", json!({"clusterIP": "None", "selector": {"a": "b"}}));
+    let object = service("a", &json!({"clusterIP": "None", "selector": {"a": "b"}}));
     let object = w.post(&w.core("services"), &object).await.expect(201);
     assert_eq!(object["spec"]["clusterIPs"], json!(["None"]));
 }
 
 async fn hpa_defaults(w: World) {
-    let path = format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", w.namespace);
+    let path = format!(
+        "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+        w.namespace
+    );
     let object = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
         "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}, "maxReplicas": 3}});
     let created = w.post(&path, &object).await.expect(201);
     assert_eq!(created["spec"]["minReplicas"], 1);
-    assert_eq!(created["spec"]["metrics"][0]["resource"]["target"], json!({"type": "Utilization", "averageUtilization": 80}));
+    assert_eq!(
+        created["spec"]["metrics"][0]["resource"]["target"],
+        json!({"type": "Utilization", "averageUtilization": 80})
+    );
     let mut wrong = object;
     wrong["metadata"]["name"] = json!("b");
     wrong["spec"]["minReplicas"] = json!(5);
@@ -220,11 +294,18 @@ async fn webhook_configuration_defaults(w: World) {
     let answer = w.post(path, &wrong).await;
     let mut found = causes(&answer.body);
     found.sort_unstable();
-    assert_eq!(found, [("webhooks[0].sideEffects", "FieldValueNotSupported"), ("webhooks[0].timeoutSeconds", "FieldValueInvalid")]);
+    assert_eq!(
+        found,
+        [
+            ("webhooks[0].sideEffects", "FieldValueNotSupported"),
+            ("webhooks[0].timeoutSeconds", "FieldValueInvalid")
+        ]
+    );
 }
 
 async fn secret_string_data(w: World) {
-    let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "stringData": {"a": "b"}});
+    let object =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "stringData": {"a": "b"}});
     let created = w.post(&w.core("secrets"), &object).await.expect(201);
     assert_eq!(created["data"], json!({"a": "Yg=="}));
     assert_eq!(created["type"], "Opaque");
@@ -238,41 +319,60 @@ async fn optimistic_lock(w: World) {
     w.put(&w.core("configmaps/a"), &second).await.expect(200);
     let mut late = first;
     late["data"]["k"] = json!("3");
-    let message = w.put(&w.core("configmaps/a"), &late).await.refused(409, "Conflict");
+    let message = w
+        .put(&w.core("configmaps/a"), &late)
+        .await
+        .refused(409, "Conflict");
     assert_eq!(
         message,
         "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest \
          version and try again"
     );
-    let patch = json!({"metadata": {"resourceVersion": late["metadata"]["resourceVersion"]}, "data": {"k": "4"}});
-    w.patch(&w.core("configmaps/a"), MERGE, &patch).await.refused(409, "Conflict");
+    let patch =
+        json!({"metadata": {"resourceVersion": late["metadata"]["resourceVersion"]}, "data": {"k": "4"}});
+    w.patch(&w.core("configmaps/a"), MERGE, &patch)
+        .await
+        .refused(409, "Conflict");
 }
 
 async fn unconditional_update(w: World) {
     w.config_map("a", json!({"k": "1"})).await;
-    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "2"}});
+    let object =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "2"}});
     let updated = w.put(&w.core("configmaps/a"), &object).await.expect(200);
     assert_eq!(updated["data"]["k"], "2");
 }
 
 async fn update_missing(w: World) {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
-    let message = w.put(&w.core("configmaps/a"), &object).await.refused(404, "NotFound");
+    let message = w
+        .put(&w.core("configmaps/a"), &object)
+        .await
+        .refused(404, "NotFound");
     assert_eq!(message, "configmaps \"a\" not found");
 }
 
 async fn name_mismatch(w: World) {
     w.config_map("a", json!({})).await;
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b"}});
-    let message = w.put(&w.core("configmaps/a"), &object).await.refused(400, "BadRequest");
-    assert_eq!(message, "the name of the object (b) does not match the name on the URL (a)");
+    let message = w
+        .put(&w.core("configmaps/a"), &object)
+        .await
+        .refused(400, "BadRequest");
+    assert_eq!(
+        message,
+        "the name of the object (b) does not match the name on the URL (a)"
+    );
 }
 
 async fn uid_mismatch(w: World) {
     let mut object = w.config_map("a", json!({})).await;
     let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
     object["metadata"]["uid"] = json!("other");
-    let message = w.put(&w.core("configmaps/a"), &object).await.refused(409, "Conflict");
+    let message = w
+        .put(&w.core("configmaps/a"), &object)
+        .await
+        .refused(409, "Conflict");
     assert_eq!(
         message,
         format!(
@@ -286,19 +386,39 @@ async fn uid_mismatch(w: World) {
 async fn no_op_update_keeps_revision(w: World) {
     let object = w.config_map("a", json!({"k": "1"})).await;
     let again = w.put(&w.core("configmaps/a"), &object).await.expect(200);
-    assert_eq!(again["metadata"]["resourceVersion"], object["metadata"]["resourceVersion"]);
-    let patched = w.patch(&w.core("configmaps/a"), MERGE, &json!({"data": {"k": "1"}})).await.expect(200);
-    assert_eq!(patched["metadata"]["resourceVersion"], object["metadata"]["resourceVersion"]);
+    assert_eq!(
+        again["metadata"]["resourceVersion"],
+        object["metadata"]["resourceVersion"]
+    );
+    let patched = w
+        .patch(&w.core("configmaps/a"), MERGE, &json!({"data": {"k": "1"}}))
+        .await
+        .expect(200);
+    assert_eq!(
+        patched["metadata"]["resourceVersion"],
+        object["metadata"]["resourceVersion"]
+    );
 }
 
 async fn generation_counts_spec_only(w: World) {
-    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0)).await.expect(201);
+    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0))
+        .await
+        .expect(201);
     let path = w.apps("deployments/a");
-    let labelled = w.patch(&path, MERGE, &json!({"metadata": {"labels": {"a": "b"}}})).await.expect(200);
+    let labelled = w
+        .patch(&path, MERGE, &json!({"metadata": {"labels": {"a": "b"}}}))
+        .await
+        .expect(200);
     assert_eq!(labelled["metadata"]["generation"], 1);
-    let changed = w.patch(&path, MERGE, &json!({"spec": {"paused": true}})).await.expect(200);
+    let changed = w
+        .patch(&path, MERGE, &json!({"spec": {"paused": true}}))
+        .await
+        .expect(200);
     assert_eq!(changed["metadata"]["generation"], 2);
-    let forced = w.patch(&path, MERGE, &json!({"metadata": {"generation": 40}})).await.expect(200);
+    let forced = w
+        .patch(&path, MERGE, &json!({"metadata": {"generation": 40}}))
+        .await
+        .expect(200);
     assert_eq!(forced["metadata"]["generation"], 2);
 }
 
@@ -315,16 +435,23 @@ async fn status_is_apart(w: World) {
 }
 
 async fn spec_is_apart_from_status(w: World) {
-    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0)).await.expect(201);
+    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0))
+        .await
+        .expect(201);
     let patch = json!({"status": {"collisionCount": 3}, "spec": {"replicas": 9}});
-    let patched = w.patch(&w.apps("deployments/a/status"), MERGE, &patch).await.expect(200);
+    let patched = w
+        .patch(&w.apps("deployments/a/status"), MERGE, &patch)
+        .await
+        .expect(200);
     assert_eq!(patched["spec"]["replicas"], 0);
     assert_eq!(patched["status"]["collisionCount"], 3);
     assert_eq!(patched["metadata"]["generation"], 1);
 }
 
 async fn selector_immutable(w: World) {
-    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0)).await.expect(201);
+    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0))
+        .await
+        .expect(201);
     let other = json!({"spec": {"selector": {"matchLabels": {"app": "b"}}, "template": {"metadata": {"labels": {"app": "b"}}}}});
     let answer = w.patch(&w.apps("deployments/a"), MERGE, &other).await;
     assert_eq!(
@@ -337,7 +464,9 @@ async fn selector_must_match(w: World) {
     let mut object = deployment("a", "x:1", 0);
     object["spec"]["template"]["metadata"]["labels"] = json!({"app": "z"});
     assert_eq!(
-        w.post(&w.apps("deployments"), &object).await.refused(422, "Invalid"),
+        w.post(&w.apps("deployments"), &object)
+            .await
+            .refused(422, "Invalid"),
         "Deployment.apps \"a\" is invalid: spec.template.metadata.labels: Invalid value: {\"app\":\"z\"}: `selector` does not match \
          template `labels`"
     );
@@ -347,8 +476,12 @@ async fn containers_required(w: World) {
     let mut object = deployment("a", "x:1", 0);
     object["spec"]["template"]["spec"]["containers"] = json!([]);
     let answer = w.post(&w.apps("deployments"), &object).await;
-    assert_eq!(causes(&answer.body), [("spec.template.spec.containers", "FieldValueRequired")]);
-    object["spec"]["template"]["spec"]["containers"] = json!([{"name": "A"}, {"name": "b", "image": "x"}, {"name": "b", "image": "x"}]);
+    assert_eq!(
+        causes(&answer.body),
+        [("spec.template.spec.containers", "FieldValueRequired")]
+    );
+    object["spec"]["template"]["spec"]["containers"] =
+        json!([{"name": "A"}, {"name": "b", "image": "x"}, {"name": "b", "image": "x"}]);
     let answer = w.post(&w.apps("deployments"), &object).await;
     let mut found = causes(&answer.body);
     found.sort_unstable();
@@ -365,58 +498,95 @@ async fn containers_required(w: World) {
 
 async fn dry_run_create(w: World) {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
-    let made = w.post(&format!("{}?dryRun=All", w.core("configmaps")), &object).await.expect(201);
+    let made = w
+        .post(&format!("{}?dryRun=All", w.core("configmaps")), &object)
+        .await
+        .expect(201);
     assert!(made["metadata"]["uid"].is_string());
     w.get(&w.core("configmaps/a")).await.refused(404, "NotFound");
-    let wrong = w.post(&format!("{}?dryRun=Some", w.core("configmaps")), &object).await;
+    let wrong = w
+        .post(&format!("{}?dryRun=Some", w.core("configmaps")), &object)
+        .await;
     assert_eq!(wrong.code, 422, "{}", wrong.body);
 }
 
 async fn dry_run_update(w: World) {
     let object = w.config_map("a", json!({"k": "1"})).await;
     let path = w.core("configmaps/a");
-    let patched = w.patch(&format!("{path}?dryRun=All"), MERGE, &json!({"data": {"k": "2"}})).await.expect(200);
+    let patched = w
+        .patch(&format!("{path}?dryRun=All"), MERGE, &json!({"data": {"k": "2"}}))
+        .await
+        .expect(200);
     assert_eq!(patched["data"]["k"], "2");
     assert_eq!(w.get(&path).await.expect(200), object);
     w.delete(&path, &json!({"dryRun": ["All"]})).await.expect(200);
-    w.send("DELETE", &format!("{path}?dryRun=All"), &[], None).await.expect(200);
+    w.send("DELETE", &format!("{path}?dryRun=All"), &[], None)
+        .await
+        .expect(200);
     w.get(&path).await.expect(200);
     // With a body, the query does not count.
-    w.delete(&format!("{path}?dryRun=All"), &json!({})).await.expect(200);
+    w.delete(&format!("{path}?dryRun=All"), &json!({}))
+        .await
+        .expect(200);
     w.get(&path).await.refused(404, "NotFound");
 }
 
 async fn scale_subresource(w: World) {
-    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0)).await.expect(201);
+    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0))
+        .await
+        .expect(201);
     let path = w.apps("deployments/a/scale");
     let scale = w.get(&path).await.expect(200);
-    assert_eq!((&scale["kind"], &scale["apiVersion"]), (&json!("Scale"), &json!("autoscaling/v1")));
+    assert_eq!(
+        (&scale["kind"], &scale["apiVersion"]),
+        (&json!("Scale"), &json!("autoscaling/v1"))
+    );
     assert_eq!(scale["status"]["selector"], "app=a");
     assert_eq!(scale["spec"], json!({}));
-    let scaled = w.patch(&path, MERGE, &json!({"spec": {"replicas": 2}})).await.expect(200);
+    let scaled = w
+        .patch(&path, MERGE, &json!({"spec": {"replicas": 2}}))
+        .await
+        .expect(200);
     assert_eq!(scaled["spec"]["replicas"], 2);
     let object = w.get(&w.apps("deployments/a")).await.expect(200);
-    assert_eq!((&object["spec"]["replicas"], &object["metadata"]["generation"]), (&json!(2), &json!(2)));
-    let entry = object["metadata"]["managedFields"].as_array().unwrap().iter().find(|e| e["subresource"] == "scale").unwrap();
+    assert_eq!(
+        (&object["spec"]["replicas"], &object["metadata"]["generation"]),
+        (&json!(2), &json!(2))
+    );
+    let entry = object["metadata"]["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|e| e["subresource"] == "scale")
+        .unwrap();
     assert_eq!(entry["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
-    w.patch(&path, MERGE, &json!({"spec": {"replicas": -1}})).await.refused(422, "Invalid");
+    w.patch(&path, MERGE, &json!({"spec": {"replicas": -1}}))
+        .await
+        .refused(422, "Invalid");
 }
 
 async fn scale_conflict(w: World) {
-    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0)).await.expect(201);
+    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0))
+        .await
+        .expect(201);
     let path = w.apps("deployments/a/scale");
     let mut scale = w.get(&path).await.expect(200);
     scale["metadata"]["resourceVersion"] = json!("1");
     scale["spec"]["replicas"] = json!(1);
     w.put(&path, &scale).await.refused(409, "Conflict");
-    scale["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    scale["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("resourceVersion");
     assert_eq!(w.put(&path, &scale).await.expect(200)["spec"]["replicas"], 1);
 }
 
 async fn immutable_config_map(w: World) {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": "b"}, "immutable": true});
     w.post(&w.core("configmaps"), &object).await.expect(201);
-    let answer = w.patch(&w.core("configmaps/a"), MERGE, &json!({"data": {"a": "c"}})).await;
+    let answer = w
+        .patch(&w.core("configmaps/a"), MERGE, &json!({"data": {"a": "c"}}))
+        .await;
     assert_eq!(
         answer.refused(422, "Invalid"),
         "ConfigMap \"a\" is invalid: data: Forbidden: field is immutable when `immutable` is set"
@@ -431,23 +601,47 @@ async fn event_two_apis(w: World) {
     w.post(&w.core("events"), &event).await.expect(201);
     let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", w.namespace);
     let seen = w.get(&format!("{path}/a.1")).await.expect(200);
-    assert_eq!((&seen["note"], &seen["regarding"]["name"]), (&json!("m"), &json!("a")));
+    assert_eq!(
+        (&seen["note"], &seen["regarding"]["name"]),
+        (&json!("m"), &json!("a"))
+    );
     assert_eq!(seen["deprecatedSource"]["component"], "c");
-    let list = w.get(&format!("{}?fieldSelector=involvedObject.name%3Da,reason=R", w.core("events"))).await.expect(200);
+    let list = w
+        .get(&format!(
+            "{}?fieldSelector=involvedObject.name%3Da,reason=R",
+            w.core("events")
+        ))
+        .await
+        .expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
-    let list = w.get(&format!("{}?fieldSelector=involvedObject.name%3Db", w.core("events"))).await.expect(200);
+    let list = w
+        .get(&format!(
+            "{}?fieldSelector=involvedObject.name%3Db",
+            w.core("events")
+        ))
+        .await
+        .expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 0);
 }
 
 async fn hpa_two_versions(w: World) {
-    let v1 = format!("/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers", w.namespace);
+    let v1 = format!(
+        "/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers",
+        w.namespace
+    );
     let object = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
         "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}, "maxReplicas": 3,
             "targetCPUUtilizationPercentage": 55}});
     w.post(&v1, &object).await.expect(201);
-    let v2 = w.get(&format!("{}/a", v1.replace("/v1/", "/v2/"))).await.expect(200);
-    assert_eq!(v2["spec"]["metrics"], json!([{"type": "Resource", "resource": {"name": "cpu",
-        "target": {"type": "Utilization", "averageUtilization": 55}}}]));
+    let v2 = w
+        .get(&format!("{}/a", v1.replace("/v1/", "/v2/")))
+        .await
+        .expect(200);
+    assert_eq!(
+        v2["spec"]["metrics"],
+        json!([{"type": "Resource", "resource": {"name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 55}}}])
+    );
     let back = w.get(&format!("{v1}/a")).await.expect(200);
     assert_eq!(back["spec"]["targetCPUUtilizationPercentage"], 55);
 }
@@ -459,7 +653,11 @@ async fn lease_micro_time(w: World) {
     let created = w.post(&path, &object).await.expect(201);
     assert_eq!(created["spec"]["renewTime"], "2026-01-01T00:00:00.000001Z");
     let again = w.put(&format!("{path}/a"), &object).await;
-    assert_eq!(again.code, 422, "a Lease is only updated with its resourceVersion: {}", again.body);
+    assert_eq!(
+        again.code, 422,
+        "a Lease is only updated with its resourceVersion: {}",
+        again.body
+    );
 }
 
 async fn quantities_are_canonical(w: World) {
@@ -475,9 +673,16 @@ async fn quantities_are_canonical(w: World) {
         "spec": {"containers": [{"name": "a", "image": "never-ready:1", "resources": {"limits": {"memory": "1Gi"}}}]}});
     let pod = w.post(&format!("{}?dryRun=All", w.core("pods")), &pod).await;
     if pod.code == 201 {
-        assert_eq!(pod.body["spec"]["containers"][0]["resources"]["requests"], json!({"memory": "1Gi"}));
+        assert_eq!(
+            pod.body["spec"]["containers"][0]["resources"]["requests"],
+            json!({"memory": "1Gi"})
+        );
     } else {
-        assert!(pod.body["message"].as_str().unwrap().contains("serviceaccount"), "{}", pod.body);
+        assert!(
+            pod.body["message"].as_str().unwrap().contains("serviceaccount"),
+            "{}",
+            pod.body
+        );
     }
 }
 
@@ -497,7 +702,9 @@ async fn unknown_field_strict(w: World) {
         w.post(&path, &object).await.refused(400, "BadRequest"),
         "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \"spec.replicaz\""
     );
-    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0)).await.expect(201);
+    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0))
+        .await
+        .expect(201);
     let path = format!("{}?fieldValidation=Strict", w.apps("deployments/a"));
     let answer = w.patch(&path, STRATEGIC, &json!({"spec": {"replicaz": 2}})).await;
     assert_eq!(causes(&answer.body), [("patch", "FieldValueInvalid")]);
@@ -506,23 +713,43 @@ async fn unknown_field_strict(w: World) {
         " \"\" is invalid: patch: Invalid value: \"map[spec:map[replicaz:2]]\": strict decoding error: unknown field \
          \"spec.replicaz\""
     );
-    let message = w.patch(&path, MERGE, &json!({"spec": {"replicaz": 2}})).await.refused(422, "Invalid");
-    assert!(message.starts_with(" \"\" is invalid: patch: Invalid value: \"{"), "{message}");
-    assert!(message.ends_with(": strict decoding error: unknown field \"spec.replicaz\""), "{message}");
+    let message = w
+        .patch(&path, MERGE, &json!({"spec": {"replicaz": 2}}))
+        .await
+        .refused(422, "Invalid");
+    assert!(
+        message.starts_with(" \"\" is invalid: patch: Invalid value: \"{"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with(": strict decoding error: unknown field \"spec.replicaz\""),
+        "{message}"
+    );
 }
 
 async fn unknown_field_ignored(w: World) {
     let mut object = deployment("a", "x:1", 0);
     object["spec"]["replicaz"] = json!(1);
-    let answer = w.post(&format!("{}?fieldValidation=Ignore", w.apps("deployments")), &object).await;
+    let answer = w
+        .post(
+            &format!("{}?fieldValidation=Ignore", w.apps("deployments")),
+            &object,
+        )
+        .await;
     assert_eq!((answer.code, answer.warnings.len()), (201, 0));
 }
 
 async fn mistyped_field(w: World) {
     let mut object = deployment("a", "x:1", 0);
     object["spec"]["replicas"] = json!("two");
-    let message = w.post(&w.apps("deployments"), &object).await.refused(400, "BadRequest");
-    assert!(message.starts_with("Deployment in version \"v1\" cannot be handled as a Deployment: "), "{message}");
+    let message = w
+        .post(&w.apps("deployments"), &object)
+        .await
+        .refused(400, "BadRequest");
+    assert!(
+        message.starts_with("Deployment in version \"v1\" cannot be handled as a Deployment: "),
+        "{message}"
+    );
     assert!(message.contains("spec.replicas"), "{message}");
 }
 
@@ -531,6 +758,9 @@ async fn nulls_are_absent(w: World) {
     object["spec"]["template"]["metadata"]["creationTimestamp"] = Value::Null;
     object["spec"]["template"]["spec"]["nodeSelector"] = Value::Null;
     let created = w.post(&w.apps("deployments"), &object).await.expect(201);
-    assert_eq!(created["spec"]["template"]["metadata"], json!({"labels": {"app": "a"}}));
+    assert_eq!(
+        created["spec"]["template"]["metadata"],
+        json!({"labels": {"app": "a"}})
+    );
     assert_eq!(created["spec"]["template"]["spec"].get("nodeSelector"), None);
 }

@@ -34,7 +34,10 @@ impl Hooks {
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()])
+            .unwrap()
+            .signed_by(&key, &issuer)
+            .unwrap();
         let config = rustls::ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(
@@ -53,14 +56,25 @@ impl Hooks {
             while let Ok((socket, _)) = listener.accept().await {
                 let (acceptor, answer, log) = (acceptor.clone(), Arc::clone(&answer), Arc::clone(&log));
                 connections.spawn(async move {
-                    let Ok(tls) = acceptor.accept(socket).await else { return };
-                    let service = hyper::service::service_fn(move |request| respond(request, Arc::clone(&answer), Arc::clone(&log)));
+                    let Ok(tls) = acceptor.accept(socket).await else {
+                        return;
+                    };
+                    let service = hyper::service::service_fn(move |request| {
+                        respond(request, Arc::clone(&answer), Arc::clone(&log))
+                    });
                     let connection = hyper::server::conn::http1::Builder::new();
-                    let _ = connection.serve_connection(hyper_util::rt::TokioIo::new(tls), service).await;
+                    let _ = connection
+                        .serve_connection(hyper_util::rt::TokioIo::new(tls), service)
+                        .await;
                 });
             }
         });
-        Self { port, ca: STANDARD.encode(issuer.pem()), seen, server }
+        Self {
+            port,
+            ca: STANDARD.encode(issuer.pem()),
+            seen,
+            server,
+        }
     }
 
     /// `clientConfig` for a path.
@@ -79,7 +93,12 @@ impl Hooks {
             let request = &review["request"];
             p.starts_with(path) && (request["name"] == name || request["object"]["metadata"]["name"] == name)
         };
-        self.seen().into_iter().rev().find(of).map(|(_, review)| review).unwrap_or_default()
+        self.seen()
+            .into_iter()
+            .rev()
+            .find(of)
+            .map(|(_, review)| review)
+            .unwrap_or_default()
     }
 }
 
@@ -89,19 +108,29 @@ async fn respond(
     log: Arc<Mutex<Vec<(String, Value)>>>,
 ) -> Result<http::Response<String>, hyper::Error> {
     use http_body_util::BodyExt as _;
-    let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    let path = request
+        .uri()
+        .path_and_query()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let body = request.into_body().collect().await?.to_bytes();
     let review: Value = serde_json::from_slice(&body).unwrap_or_default();
     log.lock().unwrap().push((path.clone(), review.clone()));
     let (code, body) = answer(&path, &review);
-    let response = http::Response::builder().status(code).header("content-type", "application/json").body(body.to_string());
+    let response = http::Response::builder()
+        .status(code)
+        .header("content-type", "application/json")
+        .body(body.to_string());
     Ok(response.unwrap())
 }
 
 /// An admission answer around `response`, which gets the request's uid.
 pub(crate) fn admission(review: &Value, mut response: Value) -> (u16, Value) {
     response["uid"] = review["request"]["uid"].clone();
-    (200, json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
+    (
+        200,
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}),
+    )
 }
 
 /// A JSON patch as an answer carries it.
@@ -124,5 +153,8 @@ pub(crate) fn conversion(review: &Value, convert: impl Fn(&mut Value, &str)) -> 
         })
         .collect();
     let response = json!({"uid": review["request"]["uid"], "result": {"status": "Success"}, "convertedObjects": objects});
-    (200, json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}))
+    (
+        200,
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}),
+    )
 }

@@ -1,5 +1,9 @@
 //! A cluster to ask, and a namespace of its own for every row.
-#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "shell: the test's own client")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "shell: the test's own client"
+)]
 
 use std::time::Duration;
 
@@ -25,17 +29,18 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The one `CONFORMANCE_KUBECONFIG` names, or a new embedded one.
     pub(crate) async fn find() -> Self {
-        let (kubeconfig, embedded) = match std::env::var("CONFORMANCE_KUBECONFIG") {
-            Ok(path) => (std::fs::read_to_string(path).unwrap(), None),
-            Err(_) => {
-                let cluster = DevCluster::start(Config::default()).await.unwrap();
-                (cluster.kubeconfig().to_owned(), Some(cluster))
-            }
+        let (kubeconfig, embedded) = if let Ok(path) = std::env::var("CONFORMANCE_KUBECONFIG") {
+            (std::fs::read_to_string(path).unwrap(), None)
+        } else {
+            let cluster = DevCluster::start(Config::default()).await.unwrap();
+            (cluster.kubeconfig().to_owned(), Some(cluster))
         };
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config: Value = serde_saphyr::from_str(&kubeconfig).unwrap();
         let server = &config["clusters"][0]["cluster"];
-        let mut client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
+        let mut client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(30));
         client = match server["certificate-authority-data"].as_str() {
             Some(data) => {
                 let pem = STANDARD.decode(data).unwrap();
@@ -107,14 +112,25 @@ impl Answer {
         assert_eq!(self.code, code, "{}", self.body);
         assert_eq!(self.body["kind"], "Status");
         assert_eq!(self.body["status"], "Failure");
-        assert_eq!(self.body["reason"].as_str().unwrap_or_default(), reason, "{}", self.body);
+        assert_eq!(
+            self.body["reason"].as_str().unwrap_or_default(),
+            reason,
+            "{}",
+            self.body
+        );
         self.body["message"].as_str().unwrap_or_default().to_owned()
     }
 }
 
 impl World {
     /// Any request. `headers` replace the defaults.
-    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<String>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         if !headers.iter().any(|(name, _)| *name == "authorization") {
@@ -136,7 +152,13 @@ impl World {
             .get_all("warning")
             .iter()
             .map(|w| {
-                let text = w.to_str().unwrap().strip_prefix("299 - \"").unwrap().strip_suffix('"').unwrap();
+                let text = w
+                    .to_str()
+                    .unwrap()
+                    .strip_prefix("299 - \"")
+                    .unwrap()
+                    .strip_suffix('"')
+                    .unwrap();
                 text.replace("\\\"", "\"")
             })
             .collect();
@@ -154,19 +176,38 @@ impl World {
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send("POST", path, &[("content-type", "application/json")], Some(body.to_string())).await
+        self.send(
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            Some(body.to_string()),
+        )
+        .await
     }
 
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.send("PUT", path, &[("content-type", "application/json")], Some(body.to_string())).await
+        self.send(
+            "PUT",
+            path,
+            &[("content-type", "application/json")],
+            Some(body.to_string()),
+        )
+        .await
     }
 
     pub(crate) async fn patch(&self, path: &str, kind: &str, body: &Value) -> Answer {
-        self.send("PATCH", path, &[("content-type", kind)], Some(body.to_string())).await
+        self.send("PATCH", path, &[("content-type", kind)], Some(body.to_string()))
+            .await
     }
 
     pub(crate) async fn delete(&self, path: &str, options: &Value) -> Answer {
-        self.send("DELETE", path, &[("content-type", "application/json")], Some(options.to_string())).await
+        self.send(
+            "DELETE",
+            path,
+            &[("content-type", "application/json")],
+            Some(options.to_string()),
+        )
+        .await
     }
 
     /// Path of a namespaced resource type in this row's namespace: `core("configmaps")`.
@@ -180,7 +221,10 @@ impl World {
 
     /// Path below this row's own group.
     pub(crate) fn own(&self, version: &str, rest: &str) -> String {
-        format!("/apis/{}/{version}/namespaces/{}/{rest}", self.group, self.namespace)
+        format!(
+            "/apis/{}/{version}/namespaces/{}/{rest}",
+            self.group, self.namespace
+        )
     }
 
     /// Reads until `done` says so, for 60 seconds at most: a real control plane under load takes its time.
@@ -191,7 +235,11 @@ impl World {
             if done(&answer) {
                 return answer;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "{what}: {}", answer.body);
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "{what}: {}",
+                answer.body
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -201,14 +249,28 @@ impl World {
         self.watch_as(path, "application/json", enough).await
     }
 
-    pub(crate) async fn watch_as(&self, path: &str, accept: &str, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    pub(crate) async fn watch_as(
+        &self,
+        path: &str,
+        accept: &str,
+        enough: impl Fn(&[Value]) -> bool,
+    ) -> Vec<Value> {
         let url = format!("{}{path}", self.url);
-        let mut response =
-            self.client.get(url).bearer_auth(&self.token).header("accept", accept).send().await.unwrap();
+        let mut response = self
+            .client
+            .get(url)
+            .bearer_auth(&self.token)
+            .header("accept", accept)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status().as_u16(), 200);
         let (mut buffer, mut lines) = (Vec::new(), Vec::new());
         while !enough(&lines) {
-            let Some(chunk) = tokio::time::timeout(Duration::from_secs(20), response.chunk()).await.expect("a line in time").unwrap()
+            let Some(chunk) = tokio::time::timeout(Duration::from_secs(20), response.chunk())
+                .await
+                .expect("a line in time")
+                .unwrap()
             else {
                 break;
             };
@@ -223,7 +285,10 @@ impl World {
 
     /// The same row in another namespace.
     pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned(), ..self.clone() }
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Between two looks at something that must not change.
@@ -233,7 +298,8 @@ impl World {
 
     /// A ConfigMap of this row.
     pub(crate) async fn config_map(&self, name: &str, data: Value) -> Value {
-        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+        let object =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
         self.post(&self.core("configmaps"), &object).await.expect(201)
     }
 
@@ -247,22 +313,42 @@ impl World {
         let all = self.get(crds).await.body;
         for crd in all["items"].as_array().into_iter().flatten() {
             if crd["spec"]["group"] == self.group.as_str() {
-                self.delete(&format!("{crds}/{}", crd["metadata"]["name"].as_str().unwrap()), &json!({})).await;
+                self.delete(
+                    &format!("{crds}/{}", crd["metadata"]["name"].as_str().unwrap()),
+                    &json!({}),
+                )
+                .await;
             }
         }
-        self.delete(&format!("/api/v1/namespaces/{}", self.namespace), &json!({})).await;
+        self.delete(&format!("/api/v1/namespaces/{}", self.namespace), &json!({}))
+            .await;
     }
 }
 
 /// The names of a list's items.
 pub(crate) fn names(list: &Value) -> Vec<&str> {
-    list["items"].as_array().unwrap().iter().map(|i| i["metadata"]["name"].as_str().unwrap()).collect()
+    list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["metadata"]["name"].as_str().unwrap())
+        .collect()
 }
 
 /// The fields of a Status' causes.
 pub(crate) fn causes(status: &Value) -> Vec<(&str, &str)> {
-    let list = status["details"]["causes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    list.iter().map(|c| (c["field"].as_str().unwrap_or_default(), c["reason"].as_str().unwrap_or_default())).collect()
+    let list = status["details"]["causes"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    list.iter()
+        .map(|c| {
+            (
+                c["field"].as_str().unwrap_or_default(),
+                c["reason"].as_str().unwrap_or_default(),
+            )
+        })
+        .collect()
 }
 
 /// A Deployment of `image` with label `app: NAME`.

@@ -3,21 +3,24 @@
 //! Owns: the rules and their wording. Promises: pure; every mistake is reported at once. Never: as complete as
 //! kube-apiserver.
 
+mod pods;
+mod webhooks;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::meta::name_problems;
-use super::selector::object_selector;
 use crate::kinds::{Kind, NameRule};
 use crate::schema::error::ErrorKind;
 use crate::schema::{FieldError, crd};
+use crate::server::meta::name_problems;
+pub(crate) use pods::qos_class;
 
 /// Mistakes of a built-in object.
 pub(crate) fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     match (kind.group.as_str(), kind.plural.as_str()) {
-        ("", "pods") => pod(new, old, &mut errors),
+        ("", "pods") => pods::pod(new, old, &mut errors),
         ("", "services") => service(new, old, &mut errors),
         ("", "configmaps") => {
             data_keys(new, &["data", "binaryData"], &mut errors);
@@ -33,16 +36,16 @@ pub(crate) fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldE
             }
         }
         ("apps", "deployments" | "replicasets" | "daemonsets" | "statefulsets") => {
-            workload(kind, new, old, &mut errors)
+            pods::workload(kind, new, old, &mut errors);
         }
         ("autoscaling", "horizontalpodautoscalers") => autoscaler(new, &mut errors),
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             errors.extend(crd::check(new));
             if let Some(old) = old {
-                super::crd::check_update(old, new, &mut errors);
+                crate::server::crd::check_update(old, new, &mut errors);
             }
         }
-        ("admissionregistration.k8s.io", _) => webhooks(new, &mut errors),
+        ("admissionregistration.k8s.io", _) => webhooks::webhooks(new, &mut errors),
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
             if let Some(old) = old
                 && old["roleRef"] != new["roleRef"]
@@ -79,204 +82,6 @@ fn not_negative(object: &Value, base: &str, keys: &[&str], errors: &mut Vec<Fiel
                 "must be greater than or equal to 0",
             ));
         }
-    }
-}
-
-fn workload(kind: &Kind, new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
-    let spec = &new["spec"];
-    not_negative(
-        spec,
-        "spec",
-        &[
-            "replicas",
-            "minReadySeconds",
-            "revisionHistoryLimit",
-            "progressDeadlineSeconds",
-        ],
-        errors,
-    );
-    let selector = &spec["selector"];
-    let empty = |key: &str| match &selector[key] {
-        Value::Object(map) => map.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        _ => true,
-    };
-    if selector.is_null() {
-        errors.push(FieldError::required("spec.selector", ""));
-    } else if empty("matchLabels") && empty("matchExpressions") {
-        let detail = format!("empty selector is invalid for {}", kind.kind.to_lowercase());
-        errors.push(FieldError::invalid("spec.selector", selector, detail));
-    }
-    let labels = &spec["template"]["metadata"]["labels"];
-    if !selector.is_null() && !object_selector(selector).matches_labels(labels) {
-        let shown = if labels.is_null() {
-            json!({})
-        } else {
-            labels.clone()
-        };
-        errors.push(FieldError::invalid(
-            "spec.template.metadata.labels",
-            &shown,
-            "`selector` does not match template `labels`",
-        ));
-    }
-    if let Some(old) = old
-        && old["spec"]["selector"] != *selector
-    {
-        errors.push(FieldError::invalid(
-            "spec.selector",
-            selector,
-            "field is immutable",
-        ));
-    }
-    pod_spec(&spec["template"]["spec"], "spec.template.spec", errors);
-    let policy = &spec["template"]["spec"]["restartPolicy"];
-    if policy.is_string() && policy != "Always" {
-        errors.push(not_supported(
-            "spec.template.spec.restartPolicy",
-            policy,
-            &["Always"],
-        ));
-    }
-    if kind.plural == "deployments" {
-        let (ready, deadline) = (
-            spec["minReadySeconds"].as_i64(),
-            spec["progressDeadlineSeconds"].as_i64(),
-        );
-        if let Some(deadline) = deadline
-            && deadline <= ready.unwrap_or(0)
-        {
-            errors.push(FieldError::invalid(
-                "spec.progressDeadlineSeconds",
-                &json!(deadline),
-                "must be greater than minReadySeconds",
-            ));
-        }
-        let strategy = &spec["strategy"];
-        match strategy["type"].as_str() {
-            Some("RollingUpdate") => {
-                let zero = |key: &str| matches!(&strategy["rollingUpdate"][key], v if v == 0 || v == "0%");
-                if zero("maxUnavailable") && zero("maxSurge") {
-                    errors.push(FieldError::invalid(
-                        "spec.strategy.rollingUpdate.maxUnavailable",
-                        &strategy["rollingUpdate"]["maxUnavailable"],
-                        "may not be 0 when `maxSurge` is 0",
-                    ));
-                }
-            }
-            Some("Recreate") => {
-                if !strategy["rollingUpdate"].is_null() {
-                    errors.push(forbidden(
-                        "spec.strategy.rollingUpdate",
-                        "may not be specified when strategy `type` is 'Recreate'",
-                    ));
-                }
-            }
-            _ => errors.push(not_supported(
-                "spec.strategy.type",
-                &strategy["type"],
-                &["Recreate", "RollingUpdate"],
-            )),
-        }
-    }
-}
-
-fn pod(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
-    pod_spec(&new["spec"], "spec", errors);
-    let Some(old) = old else { return };
-    let fixed = |pod: &Value| {
-        let mut spec = pod["spec"].clone();
-        if let Some(members) = spec.as_object_mut() {
-            for key in [
-                "activeDeadlineSeconds",
-                "tolerations",
-                "terminationGracePeriodSeconds",
-                "nodeName",
-                "schedulingGates",
-                "ephemeralContainers",
-            ] {
-                members.shift_remove(key);
-            }
-        }
-        for list in ["containers", "initContainers"] {
-            for container in spec[list].as_array_mut().into_iter().flatten() {
-                container["image"] = Value::Null;
-            }
-        }
-        spec
-    };
-    if fixed(old) != fixed(new) {
-        errors.push(forbidden(
-            "spec",
-            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,\
-             `spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
-             `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
-        ));
-    }
-}
-
-fn pod_spec(spec: &Value, base: &str, errors: &mut Vec<FieldError>) {
-    let containers = spec["containers"].as_array().cloned().unwrap_or_default();
-    if containers.is_empty() {
-        errors.push(FieldError::required(&format!("{base}.containers"), ""));
-    }
-    let mut names = BTreeSet::new();
-    for (index, container) in containers.iter().enumerate() {
-        let field = format!("{base}.containers[{index}]");
-        match container["name"].as_str() {
-            None | Some("") => errors.push(FieldError::required(&format!("{field}.name"), "")),
-            Some(name) => {
-                for problem in name_problems(name, NameRule::Label) {
-                    errors.push(FieldError::invalid(
-                        &format!("{field}.name"),
-                        &container["name"],
-                        problem,
-                    ));
-                }
-                if !names.insert(name.to_owned()) {
-                    errors.push(duplicate(&format!("{field}.name"), &container["name"]));
-                }
-            }
-        }
-        if container["image"].as_str().unwrap_or_default().is_empty() {
-            errors.push(FieldError::required(&format!("{field}.image"), ""));
-        }
-        for (at, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
-            let field = format!("{field}.ports[{at}].containerPort");
-            match port["containerPort"].as_i64() {
-                None | Some(0) => errors.push(FieldError::required(&field, "")),
-                Some(1..=65535) => {}
-                Some(_) => errors.push(port_range(&field, &port["containerPort"])),
-            }
-        }
-    }
-}
-
-/// `status.qosClass` of a new pod.
-pub(crate) fn qos_class(spec: &Value) -> &'static str {
-    let containers: Vec<&Value> = spec["containers"].as_array().into_iter().flatten().collect();
-    let lists = |c: &Value| {
-        (
-            c["resources"]["limits"].clone(),
-            c["resources"]["requests"].clone(),
-        )
-    };
-    let none = containers.iter().all(|c| {
-        let (limits, requests) = lists(c);
-        [limits, requests]
-            .iter()
-            .all(|l| l.as_object().is_none_or(serde_json::Map::is_empty))
-    });
-    let all = containers.iter().all(|c| {
-        let (limits, requests) = lists(c);
-        ["cpu", "memory"]
-            .iter()
-            .all(|r| !limits[*r].is_null() && limits[*r] == requests[*r])
-    });
-    match (none, all) {
-        (true, _) => "BestEffort",
-        (false, true) => "Guaranteed",
-        (false, false) => "Burstable",
     }
 }
 
@@ -424,96 +229,6 @@ fn autoscaler(new: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn webhooks(new: &Value, errors: &mut Vec<FieldError>) {
-    let mut names = BTreeSet::new();
-    for (index, entry) in new["webhooks"].as_array().into_iter().flatten().enumerate() {
-        let field = |key: &str| format!("webhooks[{index}].{key}");
-        let name = entry["name"].as_str().unwrap_or_default();
-        if name.is_empty() {
-            errors.push(FieldError::required(&field("name"), ""));
-        } else if name.split('.').count() < 3 || !name_problems(name, NameRule::Subdomain).is_empty() {
-            errors.push(FieldError::invalid(
-                &field("name"),
-                &entry["name"],
-                "should be a domain with at least three segments separated by dots",
-            ));
-        }
-        if !names.insert(name.to_owned()) {
-            errors.push(duplicate(&field("name"), &entry["name"]));
-        }
-        let effects = &entry["sideEffects"];
-        if effects.is_null() {
-            errors.push(FieldError::required(
-                &field("sideEffects"),
-                "must specify one of None, NoneOnDryRun",
-            ));
-        } else if !matches!(effects.as_str(), Some("None" | "NoneOnDryRun")) {
-            errors.push(not_supported(
-                &field("sideEffects"),
-                effects,
-                &["None", "NoneOnDryRun"],
-            ));
-        }
-        let versions = entry["admissionReviewVersions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        if versions.is_empty() {
-            errors.push(FieldError::required(
-                &field("admissionReviewVersions"),
-                "must specify one of v1, v1beta1",
-            ));
-        } else if !versions.iter().any(|v| v == "v1" || v == "v1beta1") {
-            errors.push(FieldError::invalid(
-                &field("admissionReviewVersions"),
-                &entry["admissionReviewVersions"],
-                "must include at least one of v1, v1beta1",
-            ));
-        }
-        if let Some(seconds) = entry["timeoutSeconds"].as_i64()
-            && !(1..=30).contains(&seconds)
-        {
-            let detail = "the timeout value must be between 1 and 30 seconds";
-            errors.push(FieldError::invalid(
-                &field("timeoutSeconds"),
-                &entry["timeoutSeconds"],
-                detail,
-            ));
-        }
-        client_config(&entry["clientConfig"], &field("clientConfig"), errors);
-    }
-}
-
-fn client_config(config: &Value, base: &str, errors: &mut Vec<FieldError>) {
-    match (config["url"].as_str(), config["service"].is_object()) {
-        (Some(_), true) | (None, false) => {
-            errors.push(FieldError::required(
-                base,
-                "exactly one of url or service is required",
-            ));
-        }
-        (Some(url), false) => {
-            if !url.starts_with("https://") {
-                errors.push(FieldError::invalid(
-                    &format!("{base}.url"),
-                    &config["url"],
-                    "'https' is the only allowed URL scheme; desired format: https://host[/path]",
-                ));
-            }
-        }
-        (None, true) => {
-            for key in ["name", "namespace"] {
-                if config["service"][key].as_str().unwrap_or_default().is_empty() {
-                    errors.push(FieldError::required(
-                        &format!("{base}.service.{key}"),
-                        format!("service {key} is required"),
-                    ));
-                }
-            }
-        }
-    }
-}
-
 fn forbidden(field: &str, detail: &str) -> FieldError {
     FieldError::new(ErrorKind::Forbidden, field, None, detail)
 }
@@ -615,11 +330,11 @@ mod tests {
     fn quality_of_service() {
         let spec = |resources: Value| json!({"containers": [{"resources": resources}]});
         let full = json!({"cpu": "1", "memory": "1Gi"});
-        assert_eq!(qos_class(&spec(json!({}))), "BestEffort");
+        assert_eq!(super::qos_class(&spec(json!({}))), "BestEffort");
         assert_eq!(
-            qos_class(&spec(json!({"limits": full, "requests": full}))),
+            super::qos_class(&spec(json!({"limits": full, "requests": full}))),
             "Guaranteed"
         );
-        assert_eq!(qos_class(&spec(json!({"requests": full}))), "Burstable");
+        assert_eq!(super::qos_class(&spec(json!({"requests": full}))), "Burstable");
     }
 }

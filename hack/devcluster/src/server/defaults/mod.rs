@@ -3,11 +3,13 @@
 //! Owns: which fields get which value when absent. Promises: pure, and applying twice changes nothing. Never: sets
 //! what depends on other objects (see [`super::strategy`]).
 
-use serde_json::{Map, Value, json};
+mod pods;
 
-use super::decode::object_mut;
-use super::quantity;
+use serde_json::{Value, json};
+
 use crate::kinds::Kind;
+use crate::server::decode::object_mut;
+use pods::{pod_spec, requests_from_limits};
 
 /// Fills in the defaults of a built-in object.
 pub(crate) fn apply(kind: &Kind, object: &mut Value) {
@@ -15,7 +17,12 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
         ("", "pods") => {
             pod_spec(&mut object["spec"]);
             for list in ["containers", "initContainers"] {
-                for one in object["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                for one in object["spec"]
+                    .get_mut(list)
+                    .and_then(Value::as_array_mut)
+                    .into_iter()
+                    .flatten()
+                {
                     requests_from_limits(&mut one["resources"]);
                 }
             }
@@ -50,7 +57,9 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
                 set(port, "name", json!(""));
             }
         }
-        ("apiextensions.k8s.io", "customresourcedefinitions") => custom_resource_definition(&mut object["spec"]),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => {
+            custom_resource_definition(&mut object["spec"]);
+        }
         (group, "validatingwebhookconfigurations") if group == ADMISSION => webhooks(object, false),
         (group, "mutatingwebhookconfigurations") if group == ADMISSION => webhooks(object, true),
         (group, "rolebindings" | "clusterrolebindings") if group == RBAC => role_binding(object),
@@ -65,8 +74,10 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 pub(crate) fn empty_status(plural: &str) -> Value {
     match plural {
         "replicasets" | "statefulsets" => json!({"replicas": 0}),
-        "daemonsets" => json!({"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0,
-            "numberReady": 0}),
+        "daemonsets" => {
+            json!({"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0,
+            "numberReady": 0})
+        }
         "horizontalpodautoscalers" => json!({"desiredReplicas": 0, "currentMetrics": null}),
         "poddisruptionbudgets" => json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0,
             "expectedPods": 0}),
@@ -89,7 +100,10 @@ fn set_in(object: &mut Value, parent: &str, key: &str, value: Value) {
 }
 
 fn items(list: &mut Value) -> impl Iterator<Item = &mut Value> {
-    list.as_array_mut().into_iter().flatten().filter(|item| item.is_object())
+    list.as_array_mut()
+        .into_iter()
+        .flatten()
+        .filter(|item| item.is_object())
 }
 
 fn member<'a>(object: &'a mut Value, key: &str) -> Option<&'a mut Value> {
@@ -111,7 +125,12 @@ fn deployment(spec: &mut Value) {
     set(spec, "progressDeadlineSeconds", json!(600));
     set_in(spec, "strategy", "type", json!("RollingUpdate"));
     if spec["strategy"]["type"] == "RollingUpdate" {
-        set_in(&mut spec["strategy"], "rollingUpdate", "maxUnavailable", json!("25%"));
+        set_in(
+            &mut spec["strategy"],
+            "rollingUpdate",
+            "maxUnavailable",
+            json!("25%"),
+        );
         set_in(&mut spec["strategy"], "rollingUpdate", "maxSurge", json!("25%"));
     }
     template(spec);
@@ -121,7 +140,12 @@ fn daemon_set(spec: &mut Value) {
     set(spec, "revisionHistoryLimit", json!(10));
     set_in(spec, "updateStrategy", "type", json!("RollingUpdate"));
     if spec["updateStrategy"]["type"] == "RollingUpdate" {
-        set_in(&mut spec["updateStrategy"], "rollingUpdate", "maxUnavailable", json!(1));
+        set_in(
+            &mut spec["updateStrategy"],
+            "rollingUpdate",
+            "maxUnavailable",
+            json!(1),
+        );
         set_in(&mut spec["updateStrategy"], "rollingUpdate", "maxSurge", json!(0));
     }
     template(spec);
@@ -133,10 +157,25 @@ fn stateful_set(spec: &mut Value) {
     set(spec, "podManagementPolicy", json!("OrderedReady"));
     set_in(spec, "updateStrategy", "type", json!("RollingUpdate"));
     if spec["updateStrategy"]["type"] == "RollingUpdate" {
-        set_in(&mut spec["updateStrategy"], "rollingUpdate", "partition", json!(0));
+        set_in(
+            &mut spec["updateStrategy"],
+            "rollingUpdate",
+            "partition",
+            json!(0),
+        );
     }
-    set_in(spec, "persistentVolumeClaimRetentionPolicy", "whenDeleted", json!("Retain"));
-    set_in(spec, "persistentVolumeClaimRetentionPolicy", "whenScaled", json!("Retain"));
+    set_in(
+        spec,
+        "persistentVolumeClaimRetentionPolicy",
+        "whenDeleted",
+        json!("Retain"),
+    );
+    set_in(
+        spec,
+        "persistentVolumeClaimRetentionPolicy",
+        "whenScaled",
+        json!("Retain"),
+    );
     template(spec);
 }
 
@@ -170,7 +209,9 @@ fn autoscaler(kind: &Kind, spec: &mut Value) {
         spec["metrics"] = json!([{"type": "Resource", "resource": {"name": "cpu",
             "target": {"type": "Utilization", "averageUtilization": 80}}}]);
     }
-    let Some(behavior) = member(spec, "behavior") else { return };
+    let Some(behavior) = member(spec, "behavior") else {
+        return;
+    };
     if let Some(up) = member(behavior, "scaleUp") {
         set(up, "stabilizationWindowSeconds", json!(0));
         set(up, "selectPolicy", json!("Max"));
@@ -182,7 +223,11 @@ fn autoscaler(kind: &Kind, spec: &mut Value) {
     }
     if let Some(down) = member(behavior, "scaleDown") {
         set(down, "selectPolicy", json!("Max"));
-        set(down, "policies", json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]));
+        set(
+            down,
+            "policies",
+            json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]),
+        );
     }
 }
 
@@ -191,7 +236,11 @@ fn network_policy(spec: &mut Value) {
         return;
     }
     let egress = spec["egress"].as_array().is_some_and(|e| !e.is_empty());
-    let types = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+    let types = if egress {
+        json!(["Ingress", "Egress"])
+    } else {
+        json!(["Ingress"])
+    };
     set(spec, "policyTypes", types);
     for direction in ["ingress", "egress"] {
         for rule in spec[direction].as_array_mut().into_iter().flatten() {
@@ -238,7 +287,12 @@ fn service(spec: &mut Value) {
     set(spec, "sessionAffinity", json!("None"));
     if spec["sessionAffinity"] == "ClientIP" {
         object_mut(&mut spec["sessionAffinityConfig"]);
-        set_in(&mut spec["sessionAffinityConfig"], "clientIP", "timeoutSeconds", json!(10800));
+        set_in(
+            &mut spec["sessionAffinityConfig"],
+            "clientIP",
+            "timeoutSeconds",
+            json!(10800),
+        );
     }
     for port in items(&mut spec["ports"]) {
         set(port, "protocol", json!("TCP"));
@@ -274,15 +328,21 @@ fn custom_resource_definition(spec: &mut Value) {
         }
     }
     set_in(spec, "conversion", "strategy", json!("None"));
-    if let Some(service) =
-        member(&mut spec["conversion"], "webhook").and_then(|w| member(w, "clientConfig")).and_then(|c| member(c, "service"))
+    if let Some(service) = member(&mut spec["conversion"], "webhook")
+        .and_then(|w| member(w, "clientConfig"))
+        .and_then(|c| member(c, "service"))
     {
         set(service, "port", json!(443));
     }
 }
 
 fn webhooks(object: &mut Value, mutating: bool) {
-    for entry in object["webhooks"].as_array_mut().into_iter().flatten().filter(|w| w.is_object()) {
+    for entry in object["webhooks"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .filter(|w| w.is_object())
+    {
         set(entry, "failurePolicy", json!("Fail"));
         set(entry, "matchPolicy", json!("Equivalent"));
         set(entry, "namespaceSelector", json!({}));
@@ -317,138 +377,6 @@ fn role_binding(object: &mut Value) {
     }
 }
 
-/// Defaults of a pod's spec, of Pods and of templates.
-pub(crate) fn pod_spec(spec: &mut Value) {
-    if !spec.is_object() {
-        return;
-    }
-    set(spec, "restartPolicy", json!("Always"));
-    set(spec, "terminationGracePeriodSeconds", json!(30));
-    set(spec, "dnsPolicy", json!("ClusterFirst"));
-    set(spec, "schedulerName", json!("default-scheduler"));
-    set(spec, "securityContext", json!({}));
-    if let Some(name) = spec["serviceAccountName"].as_str().filter(|n| !n.is_empty()).map(str::to_owned) {
-        set(spec, "serviceAccount", json!(name));
-    } else if spec["serviceAccount"].is_string() {
-        spec["serviceAccountName"] = spec["serviceAccount"].clone();
-    }
-    for list in ["containers", "initContainers", "ephemeralContainers"] {
-        if !spec[list].is_array() {
-            if spec[list].is_null() {
-                object_mut(spec).shift_remove(list);
-            }
-            continue;
-        }
-        for one in items(&mut spec[list]) {
-            container(one);
-        }
-    }
-    for one in items(&mut spec["volumes"]) {
-        volume(one);
-    }
-    for key in ["volumes", "serviceAccountName", "serviceAccount"] {
-        if spec[key].is_null() {
-            object_mut(spec).shift_remove(key);
-        }
-    }
-}
-
-fn container(one: &mut Value) {
-    set(one, "resources", json!({}));
-    set(one, "terminationMessagePath", json!("/dev/termination-log"));
-    set(one, "terminationMessagePolicy", json!("File"));
-    if one["imagePullPolicy"].is_null() {
-        let image = one["image"].as_str().unwrap_or_default();
-        one["imagePullPolicy"] = json!(if pulls_always(image) { "Always" } else { "IfNotPresent" });
-    }
-    if let Some(ports) = member_array(one, "ports") {
-        for port in ports {
-            set(port, "protocol", json!("TCP"));
-        }
-    }
-    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        if let Some(probe) = member(one, probe) {
-            set(probe, "timeoutSeconds", json!(1));
-            set(probe, "periodSeconds", json!(10));
-            set(probe, "successThreshold", json!(1));
-            set(probe, "failureThreshold", json!(3));
-            if let Some(get) = member(probe, "httpGet") {
-                set(get, "path", json!("/"));
-                set(get, "scheme", json!("HTTP"));
-            }
-        }
-    }
-    for hook in ["postStart", "preStop"] {
-        if let Some(get) = member(one, "lifecycle").and_then(|l| member(l, hook)).and_then(|h| member(h, "httpGet")) {
-            set(get, "path", json!("/"));
-            set(get, "scheme", json!("HTTP"));
-        }
-    }
-    for variable in member_array(one, "env").into_iter().flatten() {
-        if let Some(field) = member(variable, "valueFrom").and_then(|v| member(v, "fieldRef")) {
-            set(field, "apiVersion", json!("v1"));
-        }
-    }
-    resources(&mut one["resources"]);
-}
-
-/// Quantities are stored in their canonical form.
-fn resources(resources: &mut Value) {
-    for list in ["limits", "requests"] {
-        for (_, value) in resources[list].as_object_mut().into_iter().flatten() {
-            if let Some(canonical) = quantity::canonical(value) {
-                *value = json!(canonical);
-            }
-        }
-    }
-    let members: &mut Map<String, Value> = object_mut(resources);
-    members.retain(|_, v| !v.is_null());
-}
-
-/// What a pod's container does not request it requests up to its limit; templates stay as they are written.
-fn requests_from_limits(resources: &mut Value) {
-    let limits = resources["limits"].as_object().cloned().unwrap_or_default();
-    for (name, value) in limits {
-        object_mut(&mut resources["requests"]).entry(name).or_insert(value);
-    }
-}
-
-fn member_array<'a>(object: &'a mut Value, key: &str) -> Option<impl Iterator<Item = &'a mut Value>> {
-    let list = object.get_mut(key)?.as_array_mut()?;
-    Some(list.iter_mut().filter(|v| v.is_object()))
-}
-
-/// `:latest` and untagged images are always pulled.
-fn pulls_always(image: &str) -> bool {
-    if image.contains('@') {
-        return false;
-    }
-    let name = image.rsplit('/').next().unwrap_or(image);
-    name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
-}
-
-fn volume(one: &mut Value) {
-    for (source, key) in [("secret", "defaultMode"), ("configMap", "defaultMode"), ("downwardAPI", "defaultMode"), ("projected", "defaultMode")] {
-        if let Some(source) = member(one, source) {
-            set(source, key, json!(420));
-        }
-    }
-    if let Some(path) = member(one, "hostPath") {
-        set(path, "type", json!(""));
-    }
-    for source in member(one, "projected").and_then(|p| member_array(p, "sources")).into_iter().flatten() {
-        if let Some(token) = member(source, "serviceAccountToken") {
-            set(token, "expirationSeconds", json!(3600));
-        }
-    }
-    if let Some(directory) = member(one, "emptyDir")
-        && let Some(limit) = directory.get_mut("sizeLimit")
-        && let Some(canonical) = quantity::canonical(limit)
-    {
-        *limit = json!(canonical);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -465,10 +393,17 @@ mod tests {
 
     #[test]
     fn a_deployment() {
-        let object = defaulted("apps", "v1", "deployments", json!({"spec": {"template": {"spec": {
+        let object = defaulted(
+            "apps",
+            "v1",
+            "deployments",
+            json!({"spec": {"template": {"spec": {
             "containers": [{"name": "a", "image": "x:1", "ports": [{"containerPort": 80}],
-                "readinessProbe": {"httpGet": {"port": 80}}}]}}}}));
-        assert_eq!(object, json!({"spec": {
+                "readinessProbe": {"httpGet": {"port": 80}}}]}}}}),
+        );
+        assert_eq!(
+            object,
+            json!({"spec": {
             "template": {
                 "metadata": {},
                 "spec": {
@@ -480,31 +415,23 @@ mod tests {
                     "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
                     "schedulerName": "default-scheduler", "securityContext": {}}},
             "replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}}}));
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}}})
+        );
     }
 
     #[test]
     fn a_service() {
         let object = defaulted("", "v1", "services", json!({"spec": {"ports": [{"port": 80}]}}));
-        assert_eq!(object["spec"]["ports"], json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]));
+        assert_eq!(
+            object["spec"]["ports"],
+            json!([{"port": 80, "protocol": "TCP", "targetPort": 80}])
+        );
         assert_eq!(object["spec"]["type"], "ClusterIP");
     }
 
     #[test]
-    fn secrets_and_requests() {
+    fn secrets() {
         let object = defaulted("", "v1", "secrets", json!({"stringData": {"a": "b"}}));
         assert_eq!(object, json!({"data": {"a": "Yg=="}, "type": "Opaque"}));
-        let mut limited = json!({"limits": {"cpu": "0.5"}, "requests": {"memory": "1024Mi"}});
-        resources(&mut limited);
-        requests_from_limits(&mut limited);
-        assert_eq!(limited, json!({"limits": {"cpu": "500m"}, "requests": {"memory": "1Gi", "cpu": "500m"}}));
-    }
-
-    #[test]
-    fn images() {
-        let rows = [("a", true), ("a:latest", true), ("a:1", false), ("r:5000/a", true), ("a@sha256:1", false)];
-        for (image, expected) in rows {
-            assert_eq!(pulls_always(image), expected, "{image}");
-        }
     }
 }
