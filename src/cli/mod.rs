@@ -28,7 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the webhooks and run the controller
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Serve the load tester: hooks that run commands, generate load and hold gates
     Loadtester(loadtester::LoadtesterArgs),
     /// Convert manifests between flagger.app/v1alpha3 and v1beta1
@@ -44,8 +44,8 @@ pub enum Command {
 /// Runs a subcommand. Exit status: 0 done, 1 it failed, 2 it was asked wrongly.
 pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
-        Command::Run(args) => run::run(args),
-        Command::Loadtester(args) => loadtester::run(args),
+        Command::Run(args) => run::run(*args),
+        Command::Loadtester(args) => loadtester::run(&args),
         Command::Convert(args) => {
             let (mut stdin, mut stdout, mut stderr) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
             ExitCode::from(convert::run(&args, &query_slip, &mut stdin, &mut stdout, &mut stderr))

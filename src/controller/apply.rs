@@ -86,10 +86,11 @@ pub(super) async fn update(kind: Kind, live: &Value, wanted: &Value, cx: &Contex
 }
 
 async fn write(kind: Kind, live: Option<&Value>, wanted: &Value, cx: &Context) -> Result<(), Error> {
-    match live {
-        Some(live) => update(kind, live, wanted, cx).await,
-        None => Ok(drop(cx.cluster.create(kind, wanted).await?)),
+    if let Some(live) = live {
+        return update(kind, live, wanted, cx).await;
     }
+    cx.cluster.create(kind, wanted).await?;
+    Ok(())
 }
 
 async fn ensure_services(canary: &Canary, seen: &Sight, cx: &Context) -> Result<(), Error> {

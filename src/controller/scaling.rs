@@ -84,7 +84,10 @@ pub(super) async fn ensure(canary: &Canary, cx: &Context) -> Result<(), Error> {
     match (wanted, live) {
         (None, Some(_) | None) => Ok(()),
         (Some(wanted), Some(live)) => update(kind, &live, &wanted, cx).await,
-        (Some(wanted), None) => Ok(drop(cx.cluster.create(kind, &wanted).await?)),
+        (Some(wanted), None) => {
+            cx.cluster.create(kind, &wanted).await?;
+            Ok(())
+        }
     }
 }
 

@@ -99,7 +99,7 @@ impl Builtin {
             if let Some(node) = definitions.get_mut(name).and_then(Value::as_object_mut) {
                 node.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
                 // `JSON` holds any value (enum members and defaults of a CRD's schema), not objects alone.
-                if name.ends_with(".JSON") {
+                if name == OPAQUE[0] {
                     node.remove("type");
                 }
             }
