@@ -1,8 +1,8 @@
 //! PromQL, bounded: parse, type-check, and say where a query broke and how to mend it.
 //!
 //! Owns: the verdict on a metric query, in words that end the problem. Promises: the verdict of Prometheus 3's own
-//! parser on all stable syntax, a warning for what a server knows only behind a feature flag; linear time and a bounded stack
-//! for any text whatever. Never: evaluates a query or asks a server.
+//! parser on all stable syntax, a warning for what a server knows only behind a feature flag; linear time and a
+//! bounded stack for any text whatever. Never: evaluates a query or asks a server.
 //!
 //! ```
 //! use verdigris::model::{promql, template::Context};

@@ -153,24 +153,19 @@ const WORDS: [(&str, Word); 19] = [
 impl Word {
     /// The keyword a text is; keywords have no case.
     pub(super) fn of(text: &str) -> Option<Self> {
-        let lower = text.to_ascii_lowercase();
-        let operator = match lower.as_str() {
-            "and" => Some(Operator::And),
-            "or" => Some(Operator::Or),
-            "unless" => Some(Operator::Unless),
-            "atan2" => Some(Operator::Atan2),
-            _ => None,
-        };
-        if let Some(operator) = operator {
-            return Some(Self::Operator(operator));
+        // No keyword is longer than count_values.
+        if text.len() > 12 {
+            return None;
         }
-        if let Some(aggregation) = Aggregation::ALL.into_iter().find(|one| one.name() == lower) {
-            return Some(Self::Aggregation(aggregation));
-        }
-        WORDS
-            .iter()
-            .find(|(word, _)| *word == lower)
-            .map(|(_, word)| *word)
+        let is = |word: &str| text.eq_ignore_ascii_case(word);
+        let operators = [Operator::And, Operator::Or, Operator::Unless, Operator::Atan2];
+        let operator = operators.into_iter().find(|one| is(one.name()));
+        let aggregation = Aggregation::ALL.into_iter().find(|one| is(one.name()));
+        let other = WORDS.iter().find(|(word, _)| is(word));
+        operator
+            .map(Self::Operator)
+            .or(aggregation.map(Self::Aggregation))
+            .or(other.map(|(_, word)| *word))
     }
 
     /// Whether the word may also be the name of a metric.
