@@ -61,11 +61,32 @@ pub(crate) async fn status(
         .as_ref()
         .and_then(|object| object.pointer("/metadata/resourceVersion"))
         .cloned();
-    let patch = json!({ "metadata": { "resourceVersion": version }, "status": status::write(wanted) });
+    let mut body = status::write(wanted);
+    if let Some(live) = newest.as_ref().and_then(|object| object.get("status")) {
+        forget_configs(&mut body, live);
+    }
+    let patch = json!({ "metadata": { "resourceVersion": version }, "status": body });
     Ok(cx
         .cluster
         .merge_status(Kind::CANARY, namespace, name, &patch)
         .await?)
+}
+
+/// A merge patch adds to maps: what is tracked no longer must be named to go.
+fn forget_configs(body: &mut Value, live: &Value) {
+    for field in ["trackedConfigs", "promotedConfigs"] {
+        let (Some(wanted), Some(live)) = (
+            body.get_mut(field).and_then(Value::as_object_mut),
+            live.get(field).and_then(Value::as_object),
+        ) else {
+            continue;
+        };
+        for key in live.keys() {
+            if !wanted.contains_key(key) {
+                wanted.insert(key.clone(), Value::Null);
+            }
+        }
+    }
 }
 
 /// Turns a live object into the wanted one, unless somebody wrote it since it was read.
@@ -226,4 +247,20 @@ async fn finalizer(wire: &Value, wanted: bool, cx: &Context) -> Result<(), Error
         )
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_that_is_tracked_no_longer_leaves_the_status() {
+        let live = json!({"trackedConfigs": {"configmap/a": "1", "secret/b": "2"}, "promotedConfigs": {"secret/b": "2"}});
+        let mut body = json!({"trackedConfigs": {"configmap/a": "3"}, "promotedConfigs": null});
+        forget_configs(&mut body, &live);
+        assert_eq!(
+            body,
+            json!({"trackedConfigs": {"configmap/a": "3", "secret/b": null}, "promotedConfigs": null})
+        );
+    }
 }

@@ -82,17 +82,6 @@ pub(super) async fn first(
             ),
         ));
     }
-    if let Some(primary) = &sight.primary
-        && !workload::is_owned_by(primary, canary)
-    {
-        return Ok(Blocked::by(
-            "ForeignPrimary",
-            format!(
-                "{kind} {name}-primary.{namespace} exists and is not controlled by this Canary; expected none, or ours; \
-                 rename or delete it, or rename the target"
-            ),
-        ));
-    }
     if let Some(other) = elder(canary, wire, cx) {
         let mut blocked = Blocked::by(
             "TargetTaken",
@@ -103,6 +92,17 @@ pub(super) async fn first(
         );
         blocked.interest = Some((Kind::CANARY.plural, namespace.clone(), other));
         return Ok(blocked);
+    }
+    if let Some(primary) = &sight.primary
+        && !workload::is_owned_by(primary, canary)
+    {
+        return Ok(Blocked::by(
+            "ForeignPrimary",
+            format!(
+                "{kind} {name}-primary.{namespace} exists and is not controlled by this Canary; expected none, or ours; \
+                 rename or delete it, or rename the target"
+            ),
+        ));
     }
     if sight.observed.deleting {
         return Ok(Blocked::default());
