@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("install", &["api", "cluster", "pki", "webhook"]),
+    ("migrate", &["api", "cluster", "install"]),
     (
         "app",
         &[
@@ -43,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "controller",
             "install",
             "loadtester",
+            "migrate",
             "model",
             "net",
             "pki",
@@ -58,6 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "controller",
             "install",
             "lint",
+            "migrate",
             "model",
             "net",
             "rollout",
