@@ -29,6 +29,7 @@ use crate::install::{self, Registration};
 use crate::loadtester::gate::Gates;
 use crate::loadtester::runner::Runner;
 use crate::loadtester::server::{self, Desk};
+use crate::migrate;
 use crate::net::outbound::{Outbound, Reach};
 use crate::net::probe;
 use crate::net::serve::{self, Farewell, Limits};
@@ -80,6 +81,20 @@ pub fn uninstall(kubeconfig: Option<&Path>) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let client = client(kubeconfig).await?;
         install::uninstall(&client)
+            .await
+            .map_err(|error| Failure::Died(error.to_string()))
+    })
+}
+
+/// Rewrites everything of Flagger's at v1beta1.
+pub fn migrate(
+    kubeconfig: Option<&Path>,
+    options: &migrate::Options,
+    report: &mut (dyn FnMut(migrate::Event) + Send),
+) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let client = client(kubeconfig).await?;
+        migrate::migrate(&client, options, report)
             .await
             .map_err(|error| Failure::Died(error.to_string()))
     })

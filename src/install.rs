@@ -171,7 +171,16 @@ pub async fn install(client: &Client, registration: &Registration) -> Result<(),
             store::unexpired(&format!("{}{present}", registration.ca_pem), Timestamp::now())
         }
     };
-    let definitions = crd::all(Some(registration.endpoint.conversion(&ca_pem)));
+    let mut definitions = crd::all(Some(registration.endpoint.conversion(&ca_pem)));
+    for definition in &mut definitions {
+        let name = definition.metadata.name.clone().unwrap_or_default();
+        let present = Api::<CustomResourceDefinition>::all(client.clone())
+            .get_opt(&name)
+            .await
+            .map_err(|error| ClusterError::of(label(&CRD, &name), error))?;
+        let stored = present.and_then(|present| present.status?.stored_versions);
+        crd::keep_stored(definition, &stored.unwrap_or_default());
+    }
     for definition in &definitions {
         let name = definition.metadata.name.as_deref().unwrap_or_default();
         apply(client, &CRD, name, definition).await?;
@@ -183,6 +192,13 @@ pub async fn install(client: &Client, registration: &Registration) -> Result<(),
         apply(client, &kind, NAME, &object).await?;
     }
     Ok(())
+}
+
+/// Applies one definition and waits until it is served.
+pub async fn adopt(client: &Client, definition: &CustomResourceDefinition) -> Result<(), InstallError> {
+    let name = definition.metadata.name.as_deref().unwrap_or_default();
+    apply(client, &CRD, name, definition).await?;
+    established(client, name).await
 }
 
 /// What the targets trust at present, all of it, PEM.

@@ -15,6 +15,7 @@
 //! | [`webhook`] | SHELL of admission and conversion | `api`, `model`, `pki`, `net`, `telemetry` |
 //! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `net`, `telemetry` |
 //! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
+//! | [`migrate`] | stored objects, brought to v1beta1 | `api`, `cluster`, `install` |
 //! | [`loadtester`] | the service that hooks call | `model` |
 //! | [`app`] | composition root: start and stop order | everything |
 //! | [`cli`] | what was typed, and what it means | everything |
@@ -42,6 +43,7 @@ pub mod hook;
 pub mod install;
 pub mod loadtester;
 pub mod metric;
+pub mod migrate;
 pub mod model;
 pub mod net;
 pub mod pki;

@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("install", &["api", "cluster", "pki", "webhook"]),
+    ("migrate", &["api", "cluster", "install"]),
     (
         "app",
         &[
@@ -45,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "controller",
             "install",
             "loadtester",
+            "migrate",
             "model",
             "net",
             "pki",
@@ -60,6 +62,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "controller",
             "install",
             "lint",
+            "migrate",
             "model",
             "net",
             "rollout",

@@ -77,25 +77,23 @@ fn old_versions(served: bool) -> impl Iterator<Item = CustomResourceDefinitionVe
         })
 }
 
-/// Lists, unserved and with the open schema, the old versions of Canary that objects may still be stored at (from
-/// `status.storedVersions`): the API server refuses a CRD that drops one.
+/// Lists, unserved, the versions of Flagger 0.x that objects may still be stored at (from `status.storedVersions`):
+/// the API server refuses a CRD that drops one. Canaries get the open schema of v1alpha3; the other kinds never
+/// changed their shape.
 pub fn keep_stored(crd: &mut CustomResourceDefinition, stored_versions: &[String]) {
-    let old = crd
-        .spec
-        .versions
-        .iter()
-        .find(|version| version.name == "v1alpha3")
-        .cloned();
-    for name in ["v1alpha2", "v1alpha1"] {
-        let listed = crd.spec.versions.iter().any(|version| version.name == name);
-        if let Some(old) = old.clone()
-            && stored_versions.iter().any(|stored| stored == name)
-            && !listed
-        {
-            crd.spec.versions.push(CustomResourceDefinitionVersion {
+    let versions = &mut crd.spec.versions;
+    let alike = |name: &str| versions.iter().find(|version| version.name == name).cloned();
+    let Some(old) = alike("v1alpha3").or_else(|| alike("v1beta1")) else {
+        return;
+    };
+    for name in ["v1alpha3", "v1alpha2", "v1alpha1"] {
+        let listed = versions.iter().any(|version| version.name == name);
+        if !listed && stored_versions.iter().any(|stored| stored == name) {
+            versions.push(CustomResourceDefinitionVersion {
                 name: name.to_owned(),
                 served: false,
-                ..old
+                storage: false,
+                ..old.clone()
             });
         }
     }

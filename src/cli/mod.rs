@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod crds;
 pub mod loadtester;
+pub mod migrate;
 pub mod rules;
 pub mod run;
 pub mod uninstall;
@@ -35,6 +36,8 @@ pub enum Command {
     Convert(convert::ConvertArgs),
     /// Print the CustomResourceDefinitions
     Crds(crds::CrdsArgs),
+    /// Rewrite stored objects at v1beta1, so that older versions can go
+    Migrate(migrate::MigrateArgs),
     /// Print the admission rules
     Rules(rules::RulesArgs),
     /// Take the webhooks out of the cluster; Canaries and CRDs stay
@@ -51,6 +54,7 @@ pub fn main(cli: Cli) -> ExitCode {
             ExitCode::from(convert::run(&args, &query_slip, &mut stdin, &mut stdout, &mut stderr))
         }
         Command::Crds(args) => printed(crds::run(&args, &mut io::stdout().lock())),
+        Command::Migrate(args) => migrate::run(args),
         Command::Rules(args) => printed(rules::run(&args)),
         Command::Uninstall(args) => uninstall::run(&args),
     }
