@@ -156,7 +156,7 @@ async fn ensure_primary(
     if seen.primary.is_some() || find(kind, &canary.id.namespace, &name, cx).await?.is_some() {
         return Ok(());
     }
-    let source = record::source(revision, canary, seen, cx).await?;
+    let source = record::source_of_new(revision, canary, seen, cx).await?;
     render_primary(&source, None, revision, canary, seen, cx).await
 }
 

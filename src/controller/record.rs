@@ -30,17 +30,38 @@ pub(super) async fn source(
     {
         return Ok(record::source(canary.target.kind, target));
     }
-    let name = record::name(canary, revision);
-    let recorded = cx
-        .cluster
-        .get(Kind::CONTROLLER_REVISION, &canary.id.namespace, &name)
-        .await?;
-    recorded
-        .and_then(|object| record::read(&object, revision))
+    recorded(revision, canary, cx)
+        .await?
         .ok_or_else(|| Error::Unrecorded {
             revision: revision.template.clone(),
             target: format!("{}.{}", canary.target.name, canary.id.namespace),
         })
+}
+
+/// The same for a primary that is made anew: a parked target does not tell how many pods production had.
+pub(super) async fn source_of_new(
+    revision: &Revision,
+    canary: &Canary,
+    seen: &Sight,
+    cx: &Context,
+) -> Result<Value, Error> {
+    let mut source = source(revision, canary, seen, cx).await?;
+    if record::replicas(&source).is_none()
+        && let Some(recorded) = recorded(revision, canary, cx).await?
+        && let Some(replicas) = record::replicas(&recorded)
+    {
+        source["spec"]["replicas"] = replicas.into();
+    }
+    Ok(source)
+}
+
+async fn recorded(revision: &Revision, canary: &Canary, cx: &Context) -> Result<Option<Value>, Error> {
+    let name = record::name(canary, revision);
+    let found = cx
+        .cluster
+        .get(Kind::CONTROLLER_REVISION, &canary.id.namespace, &name)
+        .await?;
+    Ok(found.and_then(|object| record::read(&object, revision)))
 }
 
 /// Keeps the target as it is judged, and forgets revisions nobody can need any more.
@@ -62,12 +83,8 @@ pub(super) async fn keep(
         .iter()
         .any(|object| record::hash_of(object) == Some(&revision.template))
     {
-        cx.cluster
-            .create(
-                Kind::CONTROLLER_REVISION,
-                &record::render(canary, revision, target),
-            )
-            .await?;
+        let rendered = record::render(canary, revision, target, seen.primary.as_ref());
+        cx.cluster.create(Kind::CONTROLLER_REVISION, &rendered).await?;
     }
     let needed = [
         revision.template.as_str(),

@@ -61,8 +61,24 @@ pub(crate) fn is_bookkeeping(key: &str) -> bool {
         || key.starts_with("deprecated.daemonset.template.generation")
 }
 
-/// Renders the ControllerRevision (`apps/v1`) that records `target` as `revision`.
-pub fn render(canary: &Canary, revision: &Revision, target: &Value) -> Value {
+/// Replicas of a source; `None` when it is parked or has none.
+pub fn replicas(source: &Value) -> Option<i64> {
+    source
+        .pointer("/spec/replicas")
+        .and_then(Value::as_i64)
+        .filter(|count| *count > 0)
+}
+
+/// Renders the ControllerRevision (`apps/v1`) that records `target` as `revision`. The replicas of a parked target are
+/// those of the `primary`.
+pub fn render(canary: &Canary, revision: &Revision, target: &Value, primary: Option<&Value>) -> Value {
+    let mut data = source(canary.target.kind, target);
+    if canary.target.kind == TargetKind::Deployment
+        && replicas(&data).is_none()
+        && let Some(count) = primary.and_then(replicas)
+    {
+        data["spec"]["replicas"] = json!(count);
+    }
     json!({
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
@@ -74,7 +90,7 @@ pub fn render(canary: &Canary, revision: &Revision, target: &Value) -> Value {
             "ownerReferences": [owner_reference(canary)],
         },
         "revision": target.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1),
-        "data": source(canary.target.kind, target),
+        "data": data,
     })
 }
 
@@ -130,7 +146,7 @@ mod tests {
     fn a_record_gives_back_what_was_judged() {
         let kind = TargetKind::Deployment;
         let object = deployment();
-        let recorded = render(&canary(), &revision("v1:a"), &object);
+        let recorded = render(&canary(), &revision("v1:a"), &object, None);
         assert_eq!(recorded["revision"], 3);
         assert_eq!(hash_of(&recorded), Some("v1:a"));
         assert_eq!(read(&recorded, &revision("v1:b")), None);
@@ -142,6 +158,20 @@ mod tests {
             data["metadata"]["annotations"],
             json!({"app.example.com/owner": "me"})
         );
+    }
+
+    #[test]
+    fn a_parked_target_is_recorded_with_the_replicas_of_production() {
+        let mut parked = deployment();
+        parked["spec"]["replicas"] = json!(0);
+        let mut primary = deployment();
+        primary["spec"]["replicas"] = json!(7);
+        let recorded = |target: &Value, primary: Option<&Value>| {
+            replicas(&render(&canary(), &revision("v1:a"), target, primary)["data"])
+        };
+        assert_eq!(recorded(&parked, Some(&primary)), Some(7));
+        assert_eq!(recorded(&parked, None), None);
+        assert_eq!(recorded(&deployment(), Some(&primary)), Some(2));
     }
 
     #[test]
@@ -177,7 +207,7 @@ mod tests {
     #[test]
     fn the_oldest_records_nobody_needs_go() {
         let record = |number: i64, hash: &str| {
-            let mut object = render(&canary(), &revision(hash), &deployment());
+            let mut object = render(&canary(), &revision(hash), &deployment(), None);
             object["revision"] = json!(number);
             object["metadata"]["name"] = json!(format!("r{number}"));
             object

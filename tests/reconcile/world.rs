@@ -1,0 +1,343 @@
+//! A cluster, a controller that can be killed, and a stub of everything the controller asks.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "shell: the test's own client and tasks"
+)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use devcluster::DevCluster;
+use futures::TryStreamExt as _;
+use kube::Client;
+use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::watcher;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use verdigris::cluster::{Cluster, Kind, to_value};
+use verdigris::controller;
+use verdigris::model::parse::Settings;
+use verdigris::net::outbound::{Outbound, Reach};
+use verdigris::telemetry::Metrics;
+use verdigris::workload;
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+pub(crate) const NAMESPACE: &str = "test";
+
+/// Everything a test needs.
+pub(crate) struct World {
+    _cluster: DevCluster,
+    /// The test's own hands.
+    pub(crate) api: Cluster,
+    watched: Client,
+    calls: Arc<Mutex<Vec<String>>>,
+    controller: Option<JoinHandle<Result<(), String>>>,
+    pub(crate) stub: Stub,
+    pub(crate) tracking: bool,
+}
+
+impl World {
+    /// A cluster with the CRDs, without a controller.
+    pub(crate) async fn new() -> Self {
+        let cluster = DevCluster::start(devcluster::Config::default()).await.unwrap();
+        let config = Kubeconfig::from_yaml(cluster.kubeconfig()).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+            .await
+            .unwrap();
+        let calls: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = Arc::clone(&calls);
+        let note = tower::util::MapRequestLayer::new(move |request: http::Request<kube::client::Body>| {
+            log.lock()
+                .unwrap()
+                .push(format!("{} {}", request.method(), request.uri()));
+            request
+        });
+        let watched = ClientBuilder::try_from(config.clone())
+            .unwrap()
+            .with_layer(&note)
+            .build();
+        let world = Self {
+            _cluster: cluster,
+            api: Cluster::new(Client::try_from(config).unwrap()),
+            watched,
+            calls,
+            controller: None,
+            stub: Stub::start().await,
+            tracking: true,
+        };
+        world.found().await;
+        world
+    }
+
+    /// The same with a controller.
+    pub(crate) async fn start() -> Self {
+        let mut world = Self::new().await;
+        world.control();
+        world
+    }
+
+    async fn found(&self) {
+        let crds = Kind {
+            group: "apiextensions.k8s.io",
+            version: "v1",
+            kind: "CustomResourceDefinition",
+            plural: "customresourcedefinitions",
+        };
+        let cluster_wide = |kind: Kind| {
+            kube::Api::<kube::api::DynamicObject>::all_with(self.api.client.clone(), &kind.resource())
+        };
+        for crd in verdigris::api::crd::all(None) {
+            let object = serde_json::from_value(serde_json::to_value(&crd).unwrap()).unwrap();
+            cluster_wide(crds)
+                .create(&kube::api::PostParams::default(), &object)
+                .await
+                .unwrap();
+        }
+        let namespaces = Kind {
+            group: "",
+            version: "v1",
+            kind: "Namespace",
+            plural: "namespaces",
+        };
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        cluster_wide(namespaces)
+            .create(
+                &kube::api::PostParams::default(),
+                &serde_json::from_value(object).unwrap(),
+            )
+            .await
+            .unwrap();
+    }
+
+    /// Starts a controller, after the last one was killed.
+    pub(crate) fn control(&mut self) {
+        let config = controller::Config {
+            namespace: None,
+            metrics_server: self.stub.url.clone(),
+            settings: Settings {
+                min_interval: Duration::from_millis(50),
+                ..Settings::default()
+            },
+            rendering: workload::Options::default(),
+            track_configs: self.tracking,
+            concurrency: 8,
+        };
+        let outbound = Outbound::new(Reach::Anywhere).unwrap();
+        let run = controller::run(
+            self.watched.clone(),
+            config,
+            outbound,
+            Arc::new(Metrics::new()),
+            std::future::pending(),
+        );
+        self.controller = Some(tokio::spawn(run));
+    }
+
+    /// `kill -9`.
+    pub(crate) async fn kill(&mut self) {
+        let controller = self.controller.take().unwrap();
+        controller.abort();
+        assert!(
+            controller.await.unwrap_err().is_cancelled(),
+            "the controller had ended"
+        );
+    }
+
+    /// What the controller has asked of the API so far, but for watches.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let calls = self.calls.lock().unwrap();
+        calls
+            .iter()
+            .filter(|call| !call.contains("watch=true"))
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) async fn create(&self, object: Value) -> Value {
+        let kind = kind_of(object["kind"].as_str().unwrap());
+        let mut object = object;
+        object["metadata"]["namespace"] = json!(NAMESPACE);
+        self.api.create(kind, &object).await.unwrap()
+    }
+
+    pub(crate) async fn patch(&self, kind: &str, name: &str, patch: Value) {
+        self.api
+            .merge(kind_of(kind), NAMESPACE, name, &patch)
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn image(&self, kind: &str, name: &str, image: &str) {
+        let containers =
+            json!([{"name": "app", "image": image, "ports": [{"name": "http", "containerPort": 9898}]}]);
+        self.patch(
+            kind,
+            name,
+            json!({"spec": {"template": {"spec": {"containers": containers}}}}),
+        )
+        .await;
+    }
+
+    pub(crate) async fn get(&self, kind: &str, name: &str) -> Value {
+        self.find(kind, name)
+            .await
+            .unwrap_or_else(|| panic!("{kind} {name} does not exist"))
+    }
+
+    pub(crate) async fn find(&self, kind: &str, name: &str) -> Option<Value> {
+        self.api.get(kind_of(kind), NAMESPACE, name).await.unwrap()
+    }
+
+    pub(crate) async fn delete(&self, kind: &str, name: &str) {
+        self.api.delete(kind_of(kind), NAMESPACE, name).await.unwrap();
+    }
+
+    /// Waits until an object (`Null` when there is none) is as expected, and returns it.
+    pub(crate) async fn until(&self, kind: &str, name: &str, expected: impl Fn(&Value) -> bool) -> Value {
+        let api = kind_of(kind).api(&self.api.client, NAMESPACE);
+        let last = Mutex::new(Value::Null);
+        let found = async {
+            let mut changes = std::pin::pin!(watcher::watch_object(api, name));
+            loop {
+                // A watch that breaks begins anew.
+                let Ok(Some(change)) = changes.try_next().await else {
+                    continue;
+                };
+                let object = change.map_or(Value::Null, |object| to_value(name, &object).unwrap());
+                last.lock().unwrap().clone_from(&object);
+                if expected(&object) {
+                    return object;
+                }
+            }
+        };
+        match tokio::time::timeout(PATIENCE, found).await {
+            Ok(object) => object,
+            Err(_) => panic!("{kind} {name} never became as expected: {}", last.lock().unwrap()),
+        }
+    }
+
+    pub(crate) async fn until_phase(&self, canary: &str, phase: &str) -> Value {
+        self.until("Canary", canary, |object| object["status"]["phase"] == phase)
+            .await
+    }
+
+    /// Waits until the Canary is stalled for a reason; its message.
+    pub(crate) async fn until_stalled(&self, canary: &str, reason: &str) -> String {
+        let object = self
+            .until("Canary", canary, |object| {
+                stalled(object).is_some_and(|condition| condition["reason"] == reason)
+            })
+            .await;
+        stalled(&object).unwrap()["message"].as_str().unwrap().to_owned()
+    }
+
+    /// Counts of the events about an object, by message.
+    pub(crate) async fn events(&self, about: &str) -> HashMap<String, i64> {
+        let events = self.api.list(Kind::EVENT, NAMESPACE, "").await.unwrap();
+        let about = events.iter().filter(|event| {
+            event["involvedObject"]["name"] == about && event["involvedObject"]["kind"] == "Canary"
+        });
+        about
+            .map(|event| {
+                (
+                    event["message"].as_str().unwrap().to_owned(),
+                    event["count"].as_i64().unwrap(),
+                )
+            })
+            .collect()
+    }
+}
+
+pub(crate) fn stalled(canary: &Value) -> Option<&Value> {
+    let conditions = canary["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == "Stalled")
+}
+
+fn kind_of(kind: &str) -> Kind {
+    [
+        Kind::CANARY,
+        Kind::DEPLOYMENT,
+        Kind::DAEMON_SET,
+        Kind::SERVICE,
+        Kind::CONFIG_MAP,
+        Kind::SECRET,
+        Kind::HPA,
+        Kind::LEASE,
+        Kind::CONTROLLER_REVISION,
+    ]
+    .into_iter()
+    .find(|known| known.kind == kind)
+    .unwrap()
+}
+
+/// Hooks and a metric server.
+#[derive(Clone)]
+pub(crate) struct Stub {
+    pub(crate) url: String,
+    inner: Arc<Mutex<Answers>>,
+}
+
+#[derive(Default)]
+struct Answers {
+    value: f64,
+    closed: Vec<String>,
+    called: Vec<(String, Value)>,
+}
+
+impl Stub {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stub = Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            inner: Arc::default(),
+        };
+        let hook = |State(stub): State<Stub>, Path(name): Path<String>, Json(body): Json<Value>| async move {
+            let mut answers = stub.inner.lock().unwrap();
+            answers.called.push((name.clone(), body));
+            if answers.closed.contains(&name) {
+                StatusCode::FORBIDDEN
+            } else {
+                StatusCode::OK
+            }
+        };
+        let query = |State(stub): State<Stub>| async move {
+            let value = stub.inner.lock().unwrap().value.to_string();
+            let result = json!([{"metric": {}, "value": [1.0, value]}]);
+            Json(json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
+        };
+        let router = axum::Router::new()
+            .route("/hook/{name}", post(hook))
+            .route("/api/v1/query", get(query))
+            .with_state(stub.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        stub
+    }
+
+    /// What every query answers from now on.
+    pub(crate) fn measure(&self, value: f64) {
+        self.inner.lock().unwrap().value = value;
+    }
+
+    pub(crate) fn close(&self, hook: &str) {
+        self.inner.lock().unwrap().closed.push(hook.to_owned());
+    }
+
+    pub(crate) fn open(&self, hook: &str) {
+        self.inner.lock().unwrap().closed.retain(|closed| closed != hook);
+    }
+
+    /// How often a hook was called.
+    pub(crate) fn called(&self, hook: &str) -> usize {
+        let answers = self.inner.lock().unwrap();
+        answers.called.iter().filter(|(name, _)| name == hook).count()
+    }
+}
