@@ -103,6 +103,7 @@ pub(crate) fn shape(kind: &Kind, object: &mut Value) -> Result<Vec<String>, Fail
     if !keeps_nulls(kind) {
         drop_nulls(object);
     }
+    super::protobuf::drop_empty(&kind.group, &kind.version, &kind.kind, object);
     defaults::apply(kind, object);
     Ok(decoded.unknown)
 }

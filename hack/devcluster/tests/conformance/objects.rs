@@ -14,7 +14,7 @@ pub(crate) fn rows() -> Vec<crate::Row> {
         generation_counts_spec_only, status_is_apart, spec_is_apart_from_status, selector_immutable,
         selector_must_match, containers_required, dry_run_create, dry_run_update, scale_subresource, scale_conflict,
         immutable_config_map, event_two_apis, hpa_two_versions, lease_micro_time, quantities_are_canonical,
-        unknown_field_warns, unknown_field_strict, unknown_field_ignored, mistyped_field, nulls_are_absent,
+        unknown_field_warns, unknown_field_strict, unknown_field_ignored, mistyped_field, nulls_are_absent, empty_maps_are_absent,
     ]
 }
 
@@ -751,6 +751,19 @@ async fn mistyped_field(w: World) {
         "{message}"
     );
     assert!(message.contains("spec.replicas"), "{message}");
+}
+
+async fn empty_maps_are_absent(w: World) {
+    let created = w.config_map("a", json!({})).await;
+    assert_eq!(created.get("data"), None);
+    let mut object = deployment("a", "x:1", 0);
+    object["metadata"]["annotations"] = json!({});
+    object["spec"]["template"]["spec"]["containers"][0]["args"] = json!([]);
+    object["spec"]["template"]["spec"]["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
+    let created = w.post(&w.apps("deployments"), &object).await.expect(201);
+    assert_eq!(created["metadata"].get("annotations"), None);
+    assert_eq!(created["spec"]["template"]["spec"]["containers"][0].get("args"), None);
+    assert_eq!(created["spec"]["template"]["spec"]["volumes"], json!([{"name": "v", "emptyDir": {}}]));
 }
 
 async fn nulls_are_absent(w: World) {
