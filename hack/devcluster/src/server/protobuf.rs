@@ -83,10 +83,16 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, String> {
 
 /// The message of a kind, if the table has it.
 fn message_of(group: &str, version: &str, kind: &str) -> Option<String> {
-    let group = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or_default() };
+    let group = if group.is_empty() {
+        "core"
+    } else {
+        group.split('.').next().unwrap_or_default()
+    };
     let name = format!("{group}.{version}.{kind}");
     let meta = format!("meta.{kind}");
-    [name, meta].into_iter().find(|m| MESSAGES.contains_key(m.as_str()))
+    [name, meta]
+        .into_iter()
+        .find(|m| MESSAGES.contains_key(m.as_str()))
 }
 
 /// Removes the empty lists and maps of a built-in object that Go leaves out.
@@ -97,18 +103,26 @@ pub(crate) fn drop_empty(group: &str, version: &str, kind: &str, object: &mut Va
 }
 
 fn drop_empty_in(message: &str, object: &mut Value, depth: usize) {
-    let (Some(members), Some(depth)) = (object.as_object_mut(), depth.checked_sub(1)) else { return };
+    let (Some(members), Some(depth)) = (object.as_object_mut(), depth.checked_sub(1)) else {
+        return;
+    };
     members.retain(|key, value| {
-        let Some(field) = field_named(message, key) else { return true };
+        let Some(field) = field_named(message, key) else {
+            return true;
+        };
         let element = field.kind.trim_start_matches(['[', '{']);
         let collection = element.len() != field.kind.len();
         match value {
             Value::Array(items) if collection => {
-                items.iter_mut().for_each(|item| drop_empty_in(element, item, depth));
+                for item in items.iter_mut() {
+                    drop_empty_in(element, item, depth);
+                }
                 field.kept || !items.is_empty()
             }
             Value::Object(entries) if collection => {
-                entries.values_mut().for_each(|entry| drop_empty_in(element, entry, depth));
+                for entry in entries.values_mut() {
+                    drop_empty_in(element, entry, depth);
+                }
                 field.kept || !entries.is_empty()
             }
             other => {
@@ -122,7 +136,12 @@ fn drop_empty_in(message: &str, object: &mut Value, depth: usize) {
 /// A field by its JSON name, also of inlined messages.
 fn field_named(message: &str, name: &str) -> Option<&'static Field> {
     let fields = MESSAGES.get(message)?;
-    let inlined = || fields.values().filter(|f| f.name.is_empty()).find_map(|f| field_named(f.kind, name));
+    let inlined = || {
+        fields
+            .values()
+            .filter(|f| f.name.is_empty())
+            .find_map(|f| field_named(f.kind, name))
+    };
     fields.values().find(|f| f.name == name).or_else(inlined)
 }
 
