@@ -248,7 +248,11 @@ impl Rollout<'_> {
         }
         let patch = json!({"metadata": {"annotations": {REVISION: revision}}});
         let (space, name) = (namespace(&self.deployment), name(&self.deployment));
-        self.deployment = self.client.merge(DEPLOYMENTS, "", space, name, patch).await?;
+        // Through the status: another write of the annotations would count as a new generation.
+        self.deployment = self
+            .client
+            .merge(DEPLOYMENTS, "status", space, name, patch)
+            .await?;
         Ok(())
     }
 

@@ -127,7 +127,12 @@ impl Fake {
         }
         let mut next = current.clone();
         match sub {
-            "status" => next["status"] = object["status"].take(),
+            "status" => {
+                next["status"] = object["status"].take();
+                if let Some(annotations) = object["metadata"].get_mut("annotations") {
+                    next["metadata"]["annotations"] = annotations.take();
+                }
+            }
             "finalize" => next["spec"]["finalizers"] = object["spec"]["finalizers"].take(),
             "scale" => next["spec"]["replicas"] = object["spec"]["replicas"].take(),
             _ => {

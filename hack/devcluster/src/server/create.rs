@@ -56,7 +56,7 @@ impl Cluster {
         let before = object.clone();
         object = self.mutate(call, Operation::Create, object, None).await?;
         if object != before {
-            super::decode::shape(kind, &mut object)?;
+            super::decode::shape(kind, &mut object, None)?;
             strategy::drop_on_create(kind, &mut object);
         }
         let fields = metadata(&mut object);

@@ -10,7 +10,7 @@ use super::call::{Call, FieldValidation};
 use super::defaults;
 use super::status::Failure;
 use crate::kinds::{Kind, split_api_version};
-use crate::schema::error::strict_refusal;
+use crate::schema::error::{decode_refusal, strict_refusal};
 use crate::schema::{FieldError, builtin, structural};
 use crate::store::Stored;
 
@@ -60,7 +60,7 @@ pub(crate) fn decode(call: &Call, object: Value) -> Result<Value, Failure> {
 pub(crate) fn decode_as(call: &Call, mut object: Value, patch: Option<&str>) -> Result<Value, Failure> {
     let kind = &call.kind;
     check_type(kind, &mut object)?;
-    let unknown = shape(kind, &mut object)?;
+    let unknown = shape(kind, &mut object, patch)?;
     if !unknown.is_empty() {
         match call.validation {
             FieldValidation::Ignore => {}
@@ -72,7 +72,7 @@ pub(crate) fn decode_as(call: &Call, mut object: Value, patch: Option<&str>) -> 
             FieldValidation::Strict => {
                 return Err(match patch {
                     None => Failure::refused(kind, &call.name, strict_refusal(&kind.reference(), &unknown)),
-                    Some(patch) => Failure::strict_patch(patch, &unknown),
+                    Some(patch) => Failure::patch(patch, &strict_words(&unknown)),
                 });
             }
         }
@@ -80,8 +80,8 @@ pub(crate) fn decode_as(call: &Call, mut object: Value, patch: Option<&str>) -> 
     Ok(object)
 }
 
-/// Prunes and defaults; answers the unknown fields.
-pub(crate) fn shape(kind: &Kind, object: &mut Value) -> Result<Vec<String>, Failure> {
+/// Prunes and defaults; answers the unknown fields. Wrong types are the patch's mistake when there is one.
+pub(crate) fn shape(kind: &Kind, object: &mut Value, patch: Option<&str>) -> Result<Vec<String>, Failure> {
     if let Some(custom) = &kind.custom {
         let mut unknown = Vec::new();
         if let Some(schema) = custom.schema(&kind.version) {
@@ -90,21 +90,22 @@ pub(crate) fn shape(kind: &Kind, object: &mut Value) -> Result<Vec<String>, Fail
         }
         return Ok(unknown);
     }
-    let decoded = builtin::decode(&kind.reference(), object);
+    let (pruned, decoded) = builtin::decoded(&kind.reference(), object);
     if let Some(first) = decoded.mistyped.first() {
-        return Err(Failure::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: {first}",
-            kind.kind, kind.version, kind.kind
-        )));
+        return Err(match patch {
+            None => Failure::refused(kind, "", decode_refusal(&kind.reference(), &decoded.mistyped)),
+            Some(patch) => Failure::patch(patch, first),
+        });
     }
-    for path in &decoded.unknown {
-        remove(object, path);
-    }
-    if !keeps_nulls(kind) {
-        drop_nulls(object);
-    }
+    *object = pruned;
+    super::protobuf::drop_empty(&kind.group, &kind.version, &kind.kind, object);
     defaults::apply(kind, object);
     Ok(decoded.unknown)
+}
+
+fn strict_words(unknown: &[String]) -> String {
+    let fields: Vec<String> = unknown.iter().map(|f| format!("unknown field {f:?}")).collect();
+    format!("strict decoding error: {}", fields.join(", "))
 }
 
 /// Refuses what is of another type. A built-in object that names no type is of the path's.
@@ -176,51 +177,6 @@ fn check_type(kind: &Kind, object: &mut Value) -> Result<(), Failure> {
     }
 }
 
-/// Types with free-form JSON in them.
-fn keeps_nulls(kind: &Kind) -> bool {
-    kind.is("apiextensions.k8s.io", "customresourcedefinitions") || kind.is("apps", "controllerrevisions")
-}
-
-/// A null field of a built-in type is an absent one.
-pub(crate) fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, v| !v.is_null());
-            members.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// Removes the field at a path such as `spec.list[1].bar`.
-fn remove(object: &mut Value, path: &str) {
-    let mut at = object;
-    let mut steps = Vec::new();
-    for part in path.split('.') {
-        let mut rest = part;
-        if let Some((name, indices)) = part.split_once('[') {
-            steps.push(name.to_owned());
-            rest = indices;
-            steps.extend(rest.split('[').map(|i| i.trim_end_matches(']').to_owned()));
-        } else {
-            steps.push(rest.to_owned());
-        }
-    }
-    let Some(last) = steps.pop() else { return };
-    for step in &steps {
-        let next = match at {
-            Value::Array(items) => step.parse::<usize>().ok().and_then(|i| items.get_mut(i)),
-            other => other.get_mut(step.as_str()),
-        };
-        let Some(next) = next else { return };
-        at = next;
-    }
-    if let Some(members) = at.as_object_mut() {
-        members.shift_remove(&last);
-    }
-}
-
 /// `metadata` of an object, created when absent.
 pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
     object_mut(&mut object["metadata"])
@@ -241,15 +197,6 @@ pub(crate) fn object_mut(value: &mut Value) -> &mut Map<String, Value> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn paths_are_removed() {
-        let mut object = json!({"spec": {"a": [{"b": 1, "c": 2}], "d": 3}});
-        remove(&mut object, "spec.a[0].b");
-        remove(&mut object, "spec.d");
-        remove(&mut object, "spec.nothing.here");
-        assert_eq!(object, json!({"spec": {"a": [{"c": 2}]}}));
-    }
 
     #[test]
     fn types_must_fit_the_path() {

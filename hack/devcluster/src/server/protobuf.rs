@@ -2,8 +2,10 @@
 //!
 //! Owns: the envelope and the wire format. The messages are a table, `protobuf.tsv`: a message a line, its fields
 //! as `number:name:type`, facts of the protobuf and json tags of k8s.io/api. In a type, `*` is an optional field
-//! (its zero value counts), `[` a list, `{` a map with text keys; a field without a name is inlined into its parent.
-//! Promises: the JSON that encoding/json would write. Never: answers in protobuf.
+//! (its zero value counts), `[` a list, `{` a map with text keys, `!` one that is shown even when empty; a field
+//! without a name is inlined into its parent.
+//! Promises: the JSON that encoding/json would write, for JSON bodies too ([`drop_empty`]). Never: answers in
+//! protobuf.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -22,6 +24,8 @@ struct Field {
     name: &'static str,
     kind: &'static str,
     optional: bool,
+    /// Shown when empty.
+    kept: bool,
 }
 
 static MESSAGES: LazyLock<HashMap<&'static str, HashMap<u64, Field>>> = LazyLock::new(|| {
@@ -30,13 +34,14 @@ static MESSAGES: LazyLock<HashMap<&'static str, HashMap<u64, Field>>> = LazyLock
         let fields = fields.split(' ').filter_map(|field| {
             let mut parts = field.splitn(3, ':');
             let (number, name, kind) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
-            let bare = kind.trim_start_matches('*');
+            let bare = kind.trim_start_matches(['*', '!']);
             Some((
                 number,
                 Field {
                     name,
                     kind: bare,
-                    optional: bare.len() != kind.len(),
+                    optional: kind.starts_with('*'),
+                    kept: kind.contains('!'),
                 },
             ))
         });
@@ -66,20 +71,78 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, String> {
             _ => {}
         }
     }
-    let (group, version) = api_version.split_once('/').unwrap_or(("core", &api_version));
-    let group = group.split('.').next().unwrap_or_default();
-    let name = format!("{group}.{version}.{kind}");
-    let meta = format!("meta.{kind}");
-    let message = [name.as_str(), meta.as_str()]
-        .into_iter()
-        .find(|m| MESSAGES.contains_key(m));
-    let message =
-        message.ok_or_else(|| format!("no protobuf message of kind {kind:?} in version {api_version:?}"))?;
+    let (group, version) = crate::kinds::split_api_version(&api_version);
+    let message = message_of(group, version, &kind)
+        .ok_or_else(|| format!("no protobuf message of kind {kind:?} in version {api_version:?}"))?;
     let mut object = Map::new();
     object.insert("apiVersion".to_owned(), json!(api_version));
     object.insert("kind".to_owned(), json!(kind));
-    fill(&mut object, message, raw, DEPTH)?;
+    fill(&mut object, &message, raw, DEPTH)?;
     Ok(Value::Object(object))
+}
+
+/// The message of a kind, if the table has it.
+fn message_of(group: &str, version: &str, kind: &str) -> Option<String> {
+    let group = if group.is_empty() {
+        "core"
+    } else {
+        group.split('.').next().unwrap_or_default()
+    };
+    let name = format!("{group}.{version}.{kind}");
+    let meta = format!("meta.{kind}");
+    [name, meta]
+        .into_iter()
+        .find(|m| MESSAGES.contains_key(m.as_str()))
+}
+
+/// Removes the empty lists and maps of a built-in object that Go leaves out.
+pub(crate) fn drop_empty(group: &str, version: &str, kind: &str, object: &mut Value) {
+    if let Some(message) = message_of(group, version, kind) {
+        drop_empty_in(&message, object, DEPTH);
+    }
+}
+
+fn drop_empty_in(message: &str, object: &mut Value, depth: usize) {
+    let (Some(members), Some(depth)) = (object.as_object_mut(), depth.checked_sub(1)) else {
+        return;
+    };
+    members.retain(|key, value| {
+        let Some(field) = field_named(message, key) else {
+            return true;
+        };
+        let element = field.kind.trim_start_matches(['[', '{']);
+        let collection = element.len() != field.kind.len();
+        match value {
+            Value::Array(items) if collection => {
+                for item in items.iter_mut() {
+                    drop_empty_in(element, item, depth);
+                }
+                field.kept || !items.is_empty()
+            }
+            Value::Object(entries) if collection => {
+                for entry in entries.values_mut() {
+                    drop_empty_in(element, entry, depth);
+                }
+                field.kept || !entries.is_empty()
+            }
+            other => {
+                drop_empty_in(element, other, depth);
+                true
+            }
+        }
+    });
+}
+
+/// A field by its JSON name, also of inlined messages.
+fn field_named(message: &str, name: &str) -> Option<&'static Field> {
+    let fields = MESSAGES.get(message)?;
+    let inlined = || {
+        fields
+            .values()
+            .filter(|f| f.name.is_empty())
+            .find_map(|f| field_named(f.kind, name))
+    };
+    fields.values().find(|f| f.name == name).or_else(inlined)
 }
 
 /// Decodes a message's fields into `object`.
@@ -333,6 +396,18 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn empty_lists_and_maps_are_left_out() {
+        let mut object = json!({"metadata": {"labels": {}}, "spec": {"selector": {"matchLabels": {}}, "template": {
+            "spec": {"containers": [{"name": "a", "args": [], "resources": {"limits": {}}}],
+                "volumes": [{"name": "v", "emptyDir": {}}, {"name": "p", "projected": {"sources": []}}]}}}});
+        drop_empty("apps", "v1", "Deployment", &mut object);
+        let expected = json!({"metadata": {}, "spec": {"selector": {}, "template": {
+            "spec": {"containers": [{"name": "a", "resources": {}}],
+                "volumes": [{"name": "v", "emptyDir": {}}, {"name": "p", "projected": {"sources": []}}]}}}});
+        assert_eq!(object, expected);
     }
 
     proptest! {

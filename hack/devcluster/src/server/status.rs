@@ -133,13 +133,9 @@ impl Failure {
         Self::invalid(&resource, name, &[error])
     }
 
-    /// Unknown fields in a patch, under strict field validation.
-    pub(crate) fn strict_patch(patch: &str, unknown: &[String]) -> Self {
-        let fields: Vec<String> = unknown.iter().map(|f| format!("unknown field {f:?}")).collect();
-        let message = format!(
-            "Invalid value: {patch:?}: strict decoding error: {}",
-            fields.join(", ")
-        );
+    /// A patch whose result cannot be decoded.
+    pub(crate) fn patch(patch: &str, why: &str) -> Self {
+        let message = format!("Invalid value: {patch:?}: {why}");
         let causes = json!([{"reason": "FieldValueInvalid", "message": message, "field": "patch"}]);
         Self::new(422, "Invalid", format!(" \"\" is invalid: patch: {message}"))
             .detailed(json!({"causes": causes}))

@@ -35,6 +35,17 @@ pub(crate) fn isolate(kind: &Kind, subresource: &str, old: &Value, new: &mut Val
     match subresource {
         "status" => {
             let mut kept = old.clone();
+            if kind.custom.is_none() {
+                // Controllers of built-in types change annotations with the status; labels stay.
+                let metadata = new["metadata"].take();
+                for key in ["annotations", "finalizers"] {
+                    match metadata.get(key).filter(|v| !v.is_null()) {
+                        Some(value) => kept["metadata"][key] = value.clone(),
+                        None => drop(object_mut(&mut kept["metadata"]).shift_remove(key)),
+                    }
+                }
+                new["metadata"] = metadata;
+            }
             if let Some(members) = kept.as_object_mut() {
                 match new.get_mut("status").map(Value::take) {
                     Some(status) if !status.is_null() => members.insert("status".to_owned(), status),
@@ -74,7 +85,8 @@ pub(crate) fn isolate(kind: &Kind, subresource: &str, old: &Value, new: &mut Val
     }
 }
 
-/// Whether anything but metadata (and status, where it is apart) differs.
+/// Whether anything but metadata (and status, where it is apart) differs. Annotations of a Deployment count: its
+/// controller copies them to the replica sets.
 pub(crate) fn desired_changed(kind: &Kind, old: &Value, new: &Value) -> bool {
     let desired = |object: &Value| {
         let mut desired = object.clone();
@@ -87,7 +99,8 @@ pub(crate) fn desired_changed(kind: &Kind, old: &Value, new: &Value) -> bool {
         }
         desired
     };
-    desired(old) != desired(new)
+    let annotations = |object: &Value| object["metadata"]["annotations"].clone();
+    desired(old) != desired(new) || (kind.is("apps", "deployments") && annotations(old) != annotations(new))
 }
 
 /// Whether finalizers hold the object back.

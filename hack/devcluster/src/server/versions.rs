@@ -59,6 +59,12 @@ fn is_cpu_utilization(metric: &Value) -> bool {
         && metric["resource"]["target"]["type"] == "Utilization"
 }
 
+/// What an autoscaler that names no metric goes by.
+pub(crate) fn default_metric() -> Value {
+    json!({"type": "Resource", "resource": {"name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 80}}})
+}
+
 /// v1 shows the CPU utilisation target as a field and everything else as annotations.
 fn hpa_to_v1(mut hpa: Value) -> Value {
     let mut annotations = Map::new();
@@ -122,9 +128,10 @@ fn hpa_to_v2(mut hpa: Value) -> Value {
         if let Some(Value::Array(others)) = others {
             metrics.extend(others);
         }
-        if !metrics.is_empty() {
-            spec.insert("metrics".to_owned(), Value::Array(metrics));
+        if metrics.is_empty() {
+            metrics.push(default_metric());
         }
+        spec.insert("metrics".to_owned(), Value::Array(metrics));
         if let Some(behavior) = behavior {
             spec.insert("behavior".to_owned(), behavior);
         }

@@ -148,12 +148,13 @@ impl Cluster {
         let before = new.clone();
         new = self.admit_update(call, new, &old).await?;
         if new != before {
-            super::decode::shape(kind, &mut new)?;
+            super::decode::shape(kind, &mut new, None)?;
             meta::keep_system_fields(&old, &mut new);
             strategy::isolate(kind, &call.subresource, &old, &mut new);
         }
         strategy::prepare_update(self, call, &old, &mut new);
-        if kind.generation && strategy::desired_changed(kind, &old, &new) {
+        let main = call.subresource != "status";
+        if kind.generation && main && strategy::desired_changed(kind, &old, &new) {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata(&mut new).insert("generation".to_owned(), json!(generation));
         }

@@ -45,7 +45,7 @@ async fn in_force(w: &World, hooks: &Hooks, path: &str) {
     for _ in 0..400 {
         w.post(
             &format!("{}?dryRun=All", w.core("configmaps")),
-            &config_map("probe", &json!({})),
+            &config_map("probe", &json!({"p": "1"})),
         )
         .await;
         if hooks.seen().iter().any(|(p, _)| p.starts_with(path)) {

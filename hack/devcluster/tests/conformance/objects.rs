@@ -11,10 +11,10 @@ pub(crate) fn rows() -> Vec<crate::Row> {
         service_defaults, service_ports, service_cluster_ip_is_kept, service_headless, hpa_defaults,
         webhook_configuration_defaults, secret_string_data, optimistic_lock,
         unconditional_update, update_missing, name_mismatch, uid_mismatch, no_op_update_keeps_revision,
-        generation_counts_spec_only, status_is_apart, spec_is_apart_from_status, selector_immutable,
+        generation_counts_spec_only, generation_counts_annotations_of_deployments, status_is_apart, spec_is_apart_from_status, selector_immutable,
         selector_must_match, containers_required, dry_run_create, dry_run_update, scale_subresource, scale_conflict,
         immutable_config_map, event_two_apis, hpa_two_versions, lease_micro_time, quantities_are_canonical,
-        unknown_field_warns, unknown_field_strict, unknown_field_ignored, mistyped_field, nulls_are_absent,
+        unknown_field_warns, unknown_field_strict, unknown_field_ignored, mistyped_field, nulls_are_absent, empty_maps_are_absent,
     ]
 }
 
@@ -422,6 +422,30 @@ async fn generation_counts_spec_only(w: World) {
     assert_eq!(forced["metadata"]["generation"], 2);
 }
 
+/// A Deployment's annotations count as desired state, because its controller copies them.
+async fn generation_counts_annotations_of_deployments(w: World) {
+    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0))
+        .await
+        .expect(201);
+    let path = w.apps("deployments/a");
+    let annotated = w
+        .patch(&path, MERGE, &json!({"metadata": {"annotations": {"a": "b"}}}))
+        .await
+        .expect(200);
+    assert_eq!(annotated["metadata"]["generation"], 2);
+    let through_status = json!({"metadata": {"annotations": {"c": "d"}, "labels": {"e": "f"}}});
+    let status = w
+        .patch(&w.apps("deployments/a/status"), MERGE, &through_status)
+        .await
+        .expect(200);
+    assert_eq!(status["metadata"]["generation"], 2);
+    assert_eq!(
+        status["metadata"]["annotations"]["c"], "d",
+        "a status write of a built-in type may annotate"
+    );
+    assert_eq!(status["metadata"].get("labels"), None, "but not label");
+}
+
 async fn status_is_apart(w: World) {
     let path = format!("/apis/policy/v1/namespaces/{}/poddisruptionbudgets", w.namespace);
     let object = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "a"},
@@ -642,6 +666,21 @@ async fn hpa_two_versions(w: World) {
         json!([{"type": "Resource", "resource": {"name": "cpu",
         "target": {"type": "Utilization", "averageUtilization": 55}}}])
     );
+    let mut bare = object.clone();
+    bare["metadata"]["name"] = json!("b");
+    bare["spec"]
+        .as_object_mut()
+        .unwrap()
+        .remove("targetCPUUtilizationPercentage");
+    w.post(&v1, &bare).await.expect(201);
+    let defaulted = w
+        .get(&format!("{}/b", v1.replace("/v1/", "/v2/")))
+        .await
+        .expect(200);
+    assert_eq!(
+        defaulted["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
+        80
+    );
     let back = w.get(&format!("{v1}/a")).await.expect(200);
     assert_eq!(back["spec"]["targetCPUUtilizationPercentage"], 55);
 }
@@ -751,6 +790,43 @@ async fn mistyped_field(w: World) {
         "{message}"
     );
     assert!(message.contains("spec.replicas"), "{message}");
+    w.post(&w.apps("deployments"), &deployment("a", "x:1", 0))
+        .await
+        .expect(201);
+    let patch = json!({"spec": {"replicas": "two"}});
+    let message = w
+        .patch(&w.apps("deployments/a"), MERGE, &patch)
+        .await
+        .refused(422, "Invalid");
+    assert!(
+        message.starts_with(" \"\" is invalid: patch: Invalid value: \"{"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with(
+            ": json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
+        ),
+        "{message}"
+    );
+}
+
+async fn empty_maps_are_absent(w: World) {
+    let created = w.config_map("a", json!({})).await;
+    assert_eq!(created.get("data"), None);
+    let mut object = deployment("a", "x:1", 0);
+    object["metadata"]["annotations"] = json!({});
+    object["spec"]["template"]["spec"]["containers"][0]["args"] = json!([]);
+    object["spec"]["template"]["spec"]["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
+    let created = w.post(&w.apps("deployments"), &object).await.expect(201);
+    assert_eq!(created["metadata"].get("annotations"), None);
+    assert_eq!(
+        created["spec"]["template"]["spec"]["containers"][0].get("args"),
+        None
+    );
+    assert_eq!(
+        created["spec"]["template"]["spec"]["volumes"],
+        json!([{"name": "v", "emptyDir": {}}])
+    );
 }
 
 async fn nulls_are_absent(w: World) {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::kinds::Kind;
 use crate::server::decode::object_mut;
+use crate::server::versions::default_metric;
 use pods::{pod_spec, requests_from_limits};
 
 /// Fills in the defaults of a built-in object.
@@ -206,8 +207,7 @@ fn autoscaler(kind: &Kind, spec: &mut Value) {
         return;
     }
     if spec["metrics"].as_array().is_none_or(Vec::is_empty) {
-        spec["metrics"] = json!([{"type": "Resource", "resource": {"name": "cpu",
-            "target": {"type": "Utilization", "averageUtilization": 80}}}]);
+        spec["metrics"] = json!([default_metric()]);
     }
     let Some(behavior) = member(spec, "behavior") else {
         return;
