@@ -1,7 +1,7 @@
 //! SHELL of the storage-version migration: every object of Flagger's kinds rewritten at v1beta1, page by page.
 //!
-//! Owns: the order of writes (take over the definition, rewrite, drop ownership at versions nobody serves, trim
-//! `status.storedVersions`, drop the versions kept for stored objects). Promises: nothing is touched when any
+//! Owns: the order of writes (take over the definition, rewrite, trim `status.storedVersions`, drop
+//! ownership at versions nobody serves, drop the versions kept for stored objects). Promises: nothing is touched when any
 //! definition has an obstacle; `storedVersions` is trimmed only after every object was rewritten; it can be stopped
 //! at any point and run again, since an object that is stored at v1beta1 already is not written a second time.
 //! Never changes what an object says.
@@ -20,7 +20,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{GroupVersionKind, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::api::convert::GROUP;
@@ -99,7 +99,7 @@ pub enum Event {
 pub struct Tally {
     /// Objects looked at.
     pub seen: u64,
-    /// Objects written, because they were stored at another version or were cleaned. Unknown to a dry run.
+    /// Objects written, because they were stored at another version. Unknown to a dry run.
     pub rewritten: u64,
     /// Objects with owners at versions nobody serves, which were dropped.
     pub cleaned: u64,
@@ -122,6 +122,18 @@ pub enum MigrateError {
     /// Objects that could not be rewritten; `status.storedVersions` was left as it is.
     #[error("{} of {kind} could not be rewritten, so status.storedVersions stays; mend them and run again:\n{}", .failures.len(), list(.failures))]
     Objects {
+        /// Their kind.
+        kind: String,
+        /// One line each.
+        failures: Vec<String>,
+    },
+    /// Objects whose owners could not be cleaned. All are stored at v1beta1.
+    #[error(
+        "{} of {kind} keep owners at versions nobody serves; mend them and run again:\n{}",
+        .failures.len(),
+        list(.failures)
+    )]
+    Owners {
         /// Their kind.
         kind: String,
         /// One line each.
@@ -212,11 +224,11 @@ impl Kind<'_> {
             }
         }
         let before = self.definition().await?;
-        let (tally, failures) = self.objects(pace, report).await?;
-        report(Event::Migrated {
-            kind: survey.kind.clone(),
-            tally,
-        });
+        let Pass {
+            mut tally,
+            unclean,
+            failures,
+        } = self.objects(pace, report).await?;
         if !failures.is_empty() {
             return Err(MigrateError::Objects {
                 kind: survey.kind.clone(),
@@ -224,6 +236,11 @@ impl Kind<'_> {
             });
         }
         if dry_run {
+            tally.cleaned = unclean.len() as u64;
+            report(Event::Migrated {
+                kind: survey.kind.clone(),
+                tally,
+            });
             if survey.stored != [STORAGE] {
                 report(Event::Trimmed {
                     definition: definition(),
@@ -238,10 +255,29 @@ impl Kind<'_> {
             }
             return Ok(());
         }
-        if self.trim(&before).await? {
+        let trimmed = self.trim(&before).await?;
+        let mut failures = Vec::new();
+        for object in &unclean {
+            match self.clean(object, pace).await {
+                Ok(Fate::Kept { written }) => tally.cleaned += u64::from(written),
+                Ok(Fate::Gone) => tally.gone += 1,
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+        report(Event::Migrated {
+            kind: survey.kind.clone(),
+            tally,
+        });
+        if trimmed {
             report(Event::Trimmed {
                 definition: definition(),
                 stored: survey.stored.clone(),
+            });
+        }
+        if !failures.is_empty() {
+            return Err(MigrateError::Owners {
+                kind: survey.kind.clone(),
+                failures,
             });
         }
         if let Some(versions) = self.retire().await? {
@@ -275,14 +311,14 @@ impl Kind<'_> {
         }
     }
 
-    /// Rewrites every object. What failed comes back as lines.
+    /// Rewrites every object.
     async fn objects(
         &self,
         pace: &mut Interval,
         report: &mut (dyn FnMut(Event) + Send),
-    ) -> Result<(Tally, Vec<String>), MigrateError> {
+    ) -> Result<Pass, MigrateError> {
         let all = self.api(None);
-        let (mut tally, mut failures) = (Tally::default(), Vec::new());
+        let mut pass = Pass::default();
         let (mut from, mut begun) = (None, 0);
         loop {
             let parameters = ListParams {
@@ -295,7 +331,7 @@ impl Kind<'_> {
                 // The token outlived the API server's memory. What was rewritten is not written again.
                 Err(kube::Error::Api(status)) if status.code == 410 && begun < ATTEMPTS => {
                     begun += 1;
-                    (tally, failures) = (Tally::default(), Vec::new());
+                    pass = Pass::default();
                     continue;
                 }
                 Err(error) => return Err(ClusterError::of(self.survey.plural.clone(), error).into()),
@@ -308,63 +344,92 @@ impl Kind<'_> {
             let here = page.items.len() as u64;
             let total = match (&more, left) {
                 (Some(_), None) => None,
-                (_, left) => Some(tally.seen + here + left.unwrap_or_default()),
+                (_, left) => Some(pass.tally.seen + here + left.unwrap_or_default()),
             };
             for object in page.items {
-                tally.seen += 1;
-                match self.object(object, pace).await {
-                    Ok(fate) => tally.count(fate),
-                    Err(error) => failures.push(error.to_string()),
+                pass.tally.seen += 1;
+                match self.rewrite(&object, pace).await {
+                    Ok(Fate::Kept { written }) => {
+                        pass.tally.rewritten += u64::from(written);
+                        if plan::kept_fields(object.managed_fields(), &self.survey.served).is_some() {
+                            pass.unclean.push(object);
+                        }
+                    }
+                    Ok(Fate::Gone) => pass.tally.gone += 1,
+                    Err(error) => pass.failures.push(error.to_string()),
                 }
                 report(Event::Progress {
                     kind: self.survey.kind.clone(),
-                    seen: tally.seen,
+                    seen: pass.tally.seen,
                     total,
                 });
             }
             match more {
                 Some(token) => from = Some(token),
-                None => return Ok((tally, failures)),
+                None => return Ok(pass),
             }
         }
     }
 
-    async fn object(
+    /// Has the API server write an object at the storage version: it writes what differs from the stored bytes, and
+    /// they do at another version, so an empty patch is enough. Through `/status` it meets neither admission nor
+    /// validation of the spec: what is there is moved, not judged.
+    async fn rewrite(
         &self,
-        mut object: PartialObjectMeta<DynamicObject>,
+        object: &PartialObjectMeta<DynamicObject>,
         pace: &mut Interval,
     ) -> Result<Fate, ClusterError> {
-        let (namespace, name) = (object.namespace(), object.name_any());
-        let api = self.api(namespace.as_deref());
-        let what = format!(
-            "{} {}/{name}",
-            self.survey.kind,
-            namespace.as_deref().unwrap_or_default()
-        );
-        let parameters = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let (name, read) = (object.name_any(), object.resource_version());
+        if self.options.dry_run {
+            return Ok(Fate::Kept { written: false });
+        }
+        let api = self.api(object.namespace().as_deref());
+        let patch = Patch::Merge(json!({}));
+        self.written(object, pace, async || {
+            let written = api
+                .patch_status(&name, &parameters(FIELD_MANAGER), &patch)
+                .await?;
+            Ok(Fate::Kept {
+                written: written.resource_version() != read,
+            })
+        })
+        .await
+    }
+
+    /// Drops owners at versions nobody serves. `/status` leaves owners alone, so this goes through admission like
+    /// any other write.
+    async fn clean(
+        &self,
+        object: &PartialObjectMeta<DynamicObject>,
+        pace: &mut Interval,
+    ) -> Result<Fate, ClusterError> {
+        let (name, api) = (object.name_any(), self.api(object.namespace().as_deref()));
+        self.written(object, pace, async || {
+            let now = api.get_metadata(&name).await?;
+            let Some(fields) = plan::kept_fields(now.managed_fields(), &self.survey.served) else {
+                return Ok(Fate::Kept { written: false });
+            };
+            let patch = Patch::Merge(plan::owned(&fields, now.resource_version().as_deref()));
+            api.patch_metadata(&name, &parameters(FIELD_MANAGER), &patch)
+                .await?;
+            Ok(Fate::Kept { written: true })
+        })
+        .await
+    }
+
+    /// Writes until it succeeds, is refused for good, or was tried often enough. An object that is gone is no failure.
+    async fn written(
+        &self,
+        object: &PartialObjectMeta<DynamicObject>,
+        pace: &mut Interval,
+        write: impl AsyncFn() -> kube::Result<Fate>,
+    ) -> Result<Fate, ClusterError> {
         let mut pause = Duration::from_millis(200);
-        for attempt in 1.. {
-            let fields = plan::kept_fields(object.managed_fields(), &self.survey.served);
-            let cleaned = fields.is_some();
-            if self.options.dry_run {
-                return Ok(Fate::Kept {
-                    rewritten: false,
-                    cleaned,
-                });
-            }
+        let mut attempt = 1;
+        loop {
             pace.tick().await;
-            let read = object.resource_version();
-            let patch = Patch::Merge(plan::rewrite(fields, read.as_deref()));
-            let error = match api.patch_status(&name, &parameters, &patch).await {
-                Ok(written) => {
-                    return Ok(Fate::Kept {
-                        rewritten: written.resource_version() != read,
-                        cleaned,
-                    });
-                }
+            let error = match write().await {
+                Ok(fate) => return Ok(fate),
                 Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Fate::Gone),
                 Err(error) => error,
             };
@@ -373,18 +438,16 @@ impl Kind<'_> {
                 _ => true,
             };
             if !passes || attempt >= ATTEMPTS {
-                return Err(ClusterError::of(what, error));
+                let namespace = object.namespace().unwrap_or_default();
+                return Err(ClusterError::of(
+                    format!("{} {namespace}/{}", self.survey.kind, object.name_any()),
+                    error,
+                ));
             }
             sleep(pause).await;
             pause *= 2;
-            match api.get_metadata_opt(&name).await {
-                Ok(Some(found)) => object = found,
-                Ok(None) => return Ok(Fate::Gone),
-                // The next attempt says it again, or succeeds.
-                Err(_) => {}
-            }
+            attempt += 1;
         }
-        Ok(Fate::Gone)
     }
 
     /// Trims `status.storedVersions`; false when there was nothing to trim.
@@ -418,10 +481,7 @@ impl Kind<'_> {
         } else {
             install::FIELD_MANAGER
         };
-        let parameters = PatchParams {
-            field_manager: Some(manager.to_owned()),
-            ..PatchParams::default()
-        };
+        let parameters = parameters(manager);
         for attempt in 1.. {
             let Some((patch, result)) = decide(&self.definition().await?)? else {
                 return Ok(None);
@@ -442,22 +502,27 @@ impl Kind<'_> {
     }
 }
 
-/// What became of one object.
-enum Fate {
-    /// It is there, stored at v1beta1.
-    Kept { rewritten: bool, cleaned: bool },
-    /// Somebody deleted it.
-    Gone,
+fn parameters(manager: &str) -> PatchParams {
+    PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    }
 }
 
-impl Tally {
-    fn count(&mut self, fate: Fate) {
-        match fate {
-            Fate::Kept { rewritten, cleaned } => {
-                self.rewritten += u64::from(rewritten);
-                self.cleaned += u64::from(cleaned);
-            }
-            Fate::Gone => self.gone += 1,
-        }
-    }
+/// One way through all objects of a kind.
+#[derive(Default)]
+struct Pass {
+    tally: Tally,
+    /// Those with owners at versions nobody serves.
+    unclean: Vec<PartialObjectMeta<DynamicObject>>,
+    /// What could not be written, one line each.
+    failures: Vec<String>,
+}
+
+/// What became of one object.
+enum Fate {
+    /// It is there; `written` says whether there was anything to write.
+    Kept { written: bool },
+    /// Somebody deleted it.
+    Gone,
 }

@@ -161,15 +161,9 @@ pub(super) fn kept_fields(entries: &[ManagedFieldsEntry], served: &BTreeSet<Stri
     Some(if kept.is_empty() { json!([{}]) } else { json!(kept) })
 }
 
-/// The merge patch that rewrites an object. Written to `/status`, it reaches neither admission nor validation of the
-/// spec: a migration moves what is there. An empty patch is enough, since the API server writes an object whose
-/// stored bytes differ, and they do at another version.
-pub(super) fn rewrite(fields: Option<Value>, resource_version: Option<&str>) -> Value {
-    match fields {
-        None => json!({}),
-        // Ownership is replaced as a whole: only over the state it was read from.
-        Some(fields) => json!({"metadata": {"resourceVersion": resource_version, "managedFields": fields}}),
-    }
+/// The merge patch that gives an object these owners, over the state they were read from.
+pub(super) fn owned(fields: &Value, resource_version: Option<&str>) -> Value {
+    json!({"metadata": {"resourceVersion": resource_version, "managedFields": fields}})
 }
 
 /// The merge patch of a definition's `/status` after every object was rewritten; `None` when it says so already.
@@ -382,11 +376,7 @@ mod tests {
             kept_fields(std::slice::from_ref(&older), &served),
             Some(json!([{}]))
         );
-        assert_eq!(rewrite(None, Some("7")), json!({}));
-        assert_eq!(
-            rewrite(Some(json!([{}])), Some("7"))["metadata"]["resourceVersion"],
-            "7"
-        );
+        assert_eq!(owned(&json!([{}]), Some("7"))["metadata"]["resourceVersion"], "7");
     }
 
     #[test]
