@@ -50,8 +50,15 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Run(args) => run::run(*args),
         Command::Loadtester(args) => loadtester::run(&args),
         Command::Convert(args) => {
-            let (mut stdin, mut stdout, mut stderr) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
-            ExitCode::from(convert::run(&args, &query_slip, &mut stdin, &mut stdout, &mut stderr))
+            let (mut stdin, mut stdout, mut stderr) =
+                (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
+            ExitCode::from(convert::run(
+                &args,
+                &query_slip,
+                &mut stdin,
+                &mut stdout,
+                &mut stderr,
+            ))
         }
         Command::Crds(args) => printed(crds::run(&args, &mut io::stdout().lock())),
         Command::Migrate(args) => migrate::run(args),
@@ -62,8 +69,13 @@ pub fn main(cli: Cli) -> ExitCode {
 
 /// The first thing wrong with an inline query, in one line.
 fn query_slip(query: &str) -> Option<String> {
-    let problem = promql::judge(query, &Context::stand_in()).into_iter().find(|one| one.severity == Severity::Error)?;
-    Some(format!("line {}, column {}: {}; {}", problem.line, problem.column, problem.found, problem.fix))
+    let problem = promql::judge(query, &Context::stand_in())
+        .into_iter()
+        .find(|one| one.severity == Severity::Error)?;
+    Some(format!(
+        "line {}, column {}: {}; {}",
+        problem.line, problem.column, problem.found, problem.fix
+    ))
 }
 
 /// A broken pipe downstream is no failure of ours.

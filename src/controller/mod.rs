@@ -1,6 +1,6 @@
 //! SHELL of the loop: gather, decide, apply.
 //!
-//! Owns: watches, caches, the pass ([`Controller`]). Promises: one bad Canary, slow hook or failed call never
+//! Owns: watches, caches, the pass ([`run`]). Promises: one bad Canary, slow hook or failed call never
 //! affects another; nothing is written for a stable Canary. Never decides: that is [`crate::rollout::next`].
 #![expect(clippy::disallowed_methods, reason = "shell: reads the clock for decisions")]
 

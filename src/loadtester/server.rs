@@ -33,12 +33,30 @@ pub fn router(desk: Arc<Desk>) -> Router {
             "/gate/halt",
             any(|| async { (StatusCode::FORBIDDEN, "Forbidden") }),
         )
-        .route("/gate/check", post(async |State(desk): State<Arc<Desk>>, body: Bytes| check(&desk, &body, Door::Gate)))
-        .route("/gate/open", post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Gate, true)))
-        .route("/gate/close", post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Gate, false)))
-        .route("/rollback/check", post(async |State(desk): State<Arc<Desk>>, body: Bytes| check(&desk, &body, Door::Rollback)))
-        .route("/rollback/open", post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Rollback, true)))
-        .route("/rollback/close", post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Rollback, false)))
+        .route(
+            "/gate/check",
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| check(&desk, &body, Door::Gate)),
+        )
+        .route(
+            "/gate/open",
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Gate, true)),
+        )
+        .route(
+            "/gate/close",
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Gate, false)),
+        )
+        .route(
+            "/rollback/check",
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| check(&desk, &body, Door::Rollback)),
+        )
+        .route(
+            "/rollback/open",
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Rollback, true)),
+        )
+        .route(
+            "/rollback/close",
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Rollback, false)),
+        )
         .route("/", post(run))
         .layer(DefaultBodyLimit::max(1 << 20))
         .with_state(desk)

@@ -282,7 +282,7 @@ rules! {
         PORT_UNKNOWN = "target-port-unknown" [83] Error: "no container has a port of that name: the Service has no endpoints", "use the name or number of a container port";
         PORT_UNDECLARED = "target-port-undeclared" [84] Warning: "no container declares it; declaring is optional, so it may still be right", "check the number";
         PORT_CLASH = "discovered-port-clash" [87] Error: "the Service would have one port or name twice", "rename the container port, or switch portDiscovery off";
-        PORT_UNNAMED = "discovered-port-unnamed" [88] Warning: "it gets the name tcp-<container>-<index>", "name the container port";
+        PORT_UNNAMED = "discovered-port-unnamed" [88] Warning: "it gets the name tcp-CONTAINER-INDEX", "name the container port";
         PORT_NOT_TCP = "discovered-port-not-tcp" [89] Warning: "discovered ports are TCP", "expose it with a Service of its own";
         LABEL_OVERRIDDEN = "selector-label-overridden" [95] Warning: "the selector label of generated Services is ours", "remove the label";
         SCALER_ABSENT = "autoscaler-absent" [109] Warning: "initialisation waits for it", "apply the autoscaler";
