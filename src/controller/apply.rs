@@ -90,7 +90,7 @@ fn forget_configs(body: &mut Value, live: &Value) {
 }
 
 /// Turns a live object into the wanted one, unless somebody wrote it since it was read.
-pub(super) async fn update(kind: Kind, live: &Value, wanted: &Value, cx: &Context) -> Result<(), Error> {
+async fn update(kind: Kind, live: &Value, wanted: &Value, cx: &Context) -> Result<(), Error> {
     let mut patch = patch::merge(live, wanted).unwrap_or_else(|| json!({}));
     if let Some(map) = patch.as_object_mut() {
         // What is observed is not ours to write.
@@ -106,12 +106,17 @@ pub(super) async fn update(kind: Kind, live: &Value, wanted: &Value, cx: &Contex
     Ok(())
 }
 
-async fn write(kind: Kind, live: Option<&Value>, wanted: &Value, cx: &Context) -> Result<(), Error> {
-    if let Some(live) = live {
-        return update(kind, live, wanted, cx).await;
-    }
-    cx.cluster.create(kind, wanted).await?;
-    Ok(())
+pub(super) async fn write(
+    kind: Kind,
+    live: Option<&Value>,
+    wanted: &Value,
+    cx: &Context,
+) -> Result<(), Error> {
+    let Some(live) = live else {
+        cx.cluster.create(kind, wanted).await?;
+        return Ok(());
+    };
+    update(kind, live, wanted, cx).await
 }
 
 async fn ensure_services(canary: &Canary, seen: &Sight, cx: &Context) -> Result<(), Error> {

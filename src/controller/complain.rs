@@ -12,23 +12,27 @@ use crate::model::notice::{Notice, Reason};
 use crate::model::status;
 use crate::rollout::rejected::stalled;
 
+use super::index::Id;
 use super::{Context, Error, apply, newest, publish, wire_generation};
 
-/// What was told last, by uid of the Canary. A status that cannot be read or written cannot keep it.
+/// What was told last. A status that cannot be read or written cannot keep it.
 #[derive(Default)]
-pub(crate) struct Complaints(Mutex<HashMap<String, String>>);
+pub(crate) struct Complaints(Mutex<HashMap<Id, String>>);
 
 impl Complaints {
     /// True when this is not what was told last.
-    fn is_news(&self, uid: &str, text: &str) -> bool {
+    fn is_news(&self, canary: &Id, text: &str) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert(uid.to_owned(), text.to_owned())
+        told.insert(canary.clone(), text.to_owned())
             .is_none_or(|last| last != text)
     }
 
     /// A pass came through, or the Canary is gone: what is told next is news.
-    pub(super) fn settle(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    pub(super) fn settle(&self, canary: &Id) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(canary);
     }
 }
 
@@ -38,14 +42,15 @@ pub(super) async fn complain(error: &Error, object: &DynamicObject, cx: &Context
     let Some(wire) = newest(object, cx)? else {
         return Ok(());
     };
-    let uid = object.metadata.uid.clone().unwrap_or_default();
+    let part = |text: &Option<String>| text.clone().unwrap_or_default();
+    let id = (part(&object.metadata.namespace), part(&object.metadata.name));
     let reason = error.reason();
     let text = error.to_string();
     let topic = match error {
         Error::Cluster(_) => reason.as_str(),
         Error::Status(_) | Error::Unrecorded { .. } | Error::Blocked(_) => &text,
     };
-    if !cx.complaints.is_news(&uid, topic) {
+    if !cx.complaints.is_news(&id, topic) {
         return Ok(());
     }
     let notice = Notice::warning(reason, text.clone());
@@ -59,7 +64,7 @@ pub(super) async fn complain(error: &Error, object: &DynamicObject, cx: &Context
             });
             let (wanted, news) = stalled(&stored, wire_generation(&wire), reason, &text, Timestamp::now());
             if news && !known {
-                store(&wanted, &stored, &wire, &uid, cx).await?;
+                store(&wanted, &stored, &wire, &id, cx).await?;
             }
             news && !known
         }
@@ -75,12 +80,12 @@ async fn store(
     wanted: &status::Status,
     stored: &status::Status,
     wire: &Value,
-    uid: &str,
+    id: &Id,
     cx: &Context,
 ) -> Result<(), Error> {
     let written = apply::status(wanted, stored, wire, cx).await;
     if written.is_err() {
-        cx.complaints.settle(uid);
+        cx.complaints.settle(id);
     }
     written.map(drop)
 }
@@ -92,12 +97,13 @@ mod tests {
     #[test]
     fn the_same_is_told_once_until_a_pass_comes_through() {
         let complaints = Complaints::default();
-        assert!(complaints.is_news("a", "x"));
-        assert!(!complaints.is_news("a", "x"));
-        assert!(complaints.is_news("b", "x"), "another Canary");
-        assert!(complaints.is_news("a", "y"));
-        complaints.settle("a");
-        assert!(complaints.is_news("a", "y"));
-        assert!(!complaints.is_news("b", "x"));
+        let id = |name: &str| ("ns".to_owned(), name.to_owned());
+        assert!(complaints.is_news(&id("a"), "x"));
+        assert!(!complaints.is_news(&id("a"), "x"));
+        assert!(complaints.is_news(&id("b"), "x"), "another Canary");
+        assert!(complaints.is_news(&id("a"), "y"));
+        complaints.settle(&id("a"));
+        assert!(complaints.is_news(&id("a"), "y"));
+        assert!(!complaints.is_news(&id("b"), "x"));
     }
 }

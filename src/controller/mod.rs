@@ -7,6 +7,7 @@
 mod answer;
 mod apply;
 mod block;
+mod cache;
 mod complain;
 mod configs;
 mod configwatch;
@@ -74,7 +75,7 @@ pub struct Context {
     index: Arc<index::Index>,
     sums: Arc<sums::Sums>,
     flagger: flagger::Check,
-    complaints: complain::Complaints,
+    complaints: Arc<complain::Complaints>,
 }
 
 /// Why a pass ended early.
@@ -173,7 +174,8 @@ async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
     };
     apply::steps(&plan, &canary, &seen, &wire, cx).await?;
     let wire = apply::status(&plan.status, &seen.observed.status, &wire, cx).await?;
-    cx.complaints.settle(&canary.id.uid);
+    cx.complaints
+        .settle(&(canary.id.namespace.clone(), canary.id.name.clone()));
     gauge(&plan, &canary, cx);
     publish::publish(&plan.announcements, &canary, &plan.status, &wire, cx).await;
     // No watch tells that a Flagger is gone.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::model::canary::{Autoscaler, Canary, TargetKind};
 use crate::workload::{scaler, target};
 
-use super::apply::update;
+use super::apply::write;
 use super::index::{scaler_kind, target_kind};
 use super::observe::{Sight, find};
 use super::{Context, Error};
@@ -81,13 +81,9 @@ pub(super) async fn ensure(canary: &Canary, cx: &Context) -> Result<(), Error> {
     let kind = scaler_kind(reference.kind);
     let live = find(kind, &canary.id.namespace, &scaler::primary_name(reference), cx).await?;
     let wanted = scaler::primary(reference, source, live.as_ref(), canary).map_err(blocked)?;
-    match (wanted, live) {
-        (None, Some(_) | None) => Ok(()),
-        (Some(wanted), Some(live)) => update(kind, &live, &wanted, cx).await,
-        (Some(wanted), None) => {
-            cx.cluster.create(kind, &wanted).await?;
-            Ok(())
-        }
+    match wanted {
+        Some(wanted) => write(kind, live.as_ref(), &wanted, cx).await,
+        None => Ok(()),
     }
 }
 

@@ -125,12 +125,15 @@ impl Sums {
     ) -> bool {
         let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let place = (namespace.to_owned(), name.to_owned());
-        let list = if listing {
-            tables.listing.entry(kind).or_default()
+        if listing {
+            // Known at once, too: whoever is woken by it must not find the version before.
+            if let Some(listed) = tables.listed.get_mut(&kind) {
+                listed.insert(place.clone(), version);
+            }
+            tables.listing.entry(kind).or_default().insert(place, version);
         } else {
-            tables.listed.entry(kind).or_default()
-        };
-        list.insert(place, version);
+            tables.listed.entry(kind).or_default().insert(place, version);
+        }
         let key = (kind, namespace.to_owned(), name.to_owned());
         tables.read.get(&key).is_none_or(|(read, _)| *read < version)
     }
@@ -221,6 +224,18 @@ mod tests {
         assert_eq!(sums.known(&key("a")), Known::Content(newer));
         sums.gone(KIND, "ns", "a");
         assert_eq!(sums.known(&key("a")), Known::Absent);
+    }
+
+    #[test]
+    fn what_a_new_list_brings_is_known_before_it_is_complete() {
+        let sums = Sums::default();
+        sums.list(KIND);
+        sums.saw(KIND, "ns", "a", 1, true);
+        sums.listed(KIND);
+        sums.remember(key("a"), Some(&config("1", "x")));
+        sums.list(KIND);
+        assert!(sums.saw(KIND, "ns", "a", 2, true));
+        assert_eq!(sums.known(&key("a")), Known::Nothing);
     }
 
     #[test]

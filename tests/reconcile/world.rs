@@ -4,6 +4,11 @@
     clippy::disallowed_methods,
     reason = "shell: the test's own client and tasks"
 )]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's world: what fails here fails the test"
+)]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
