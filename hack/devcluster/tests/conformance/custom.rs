@@ -8,7 +8,7 @@ pub(crate) fn rows() -> Vec<crate::Row> {
     crate::rows![custom:
         established, pruning, preserve_unknown, defaulting, validation, several_mistakes, status_subresource,
         without_status_subresource, generation, scale, printer_columns, lock_required, strategic_refused,
-        strict_unknown_field, server_side_apply, deprecated_version, unserved_version, crd_deletion_takes_objects,
+        strict_unknown_field, server_side_apply, crd_by_server_side_apply, deprecated_version, unserved_version, crd_deletion_takes_objects,
         structural_required, immutable_names, stored_versions, two_versions_without_webhook, no_op_write,
         list_kind_and_items, cluster_scoped, defaults_on_read,
     ]
@@ -434,6 +434,18 @@ async fn server_side_apply(w: World) {
         .await
         .expect(200);
     assert_eq!(applied["spec"], json!({"size": 2, "mode": "fast"}));
+}
+
+/// The values of `enum` and `default` are of any type.
+async fn crd_by_server_side_apply(w: World) {
+    let path = format!("{CRDS}/things.{}?fieldManager=m&force=true", w.group);
+    let created = w.patch(&path, APPLY, &crd(&w)).await.expect(201);
+    let spec = &created["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    assert_eq!(spec["properties"]["mode"]["enum"], json!(["fast", "slow"]));
+    let again = w.patch(&path, APPLY, &crd(&w)).await.expect(200);
+    assert_eq!(again["metadata"]["generation"], 1);
+    w.until(&w.own("v1", "things"), "the type to be served", |a| a.code == 200)
+        .await;
 }
 
 async fn deprecated_version(w: World) {
