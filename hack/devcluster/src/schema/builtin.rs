@@ -98,15 +98,9 @@ impl Builtin {
         for name in OPAQUE {
             if let Some(node) = definitions.get_mut(name).and_then(Value::as_object_mut) {
                 node.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
-<<<<<<< HEAD
-                // `JSON` holds any value (enum members and defaults of a CRD's schema), not objects alone.
-                if name == OPAQUE[0] {
-                    node.remove("type");
-=======
                 if name.ends_with(".JSON") {
                     // Texts and numbers too: the values of `enum` and `default`.
                     node.shift_remove("type");
->>>>>>> h/dcore
                 }
             }
         }
