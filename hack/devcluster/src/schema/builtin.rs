@@ -98,7 +98,7 @@ impl Builtin {
         for name in OPAQUE {
             if let Some(node) = definitions.get_mut(name).and_then(Value::as_object_mut) {
                 node.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
-                if name.ends_with(".JSON") {
+                if name == OPAQUE[0] {
                     // Texts and numbers too: the values of `enum` and `default`.
                     node.shift_remove("type");
                 }
