@@ -3,7 +3,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on has failed"
+    clippy::match_wild_err_arm,
+    clippy::needless_pass_by_value,
+    reason = "a test that cannot go on has failed; builders take what they build from"
 )]
 
 mod world;
