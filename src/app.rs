@@ -11,7 +11,7 @@
 )]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,9 +29,13 @@ use crate::install::{self, Registration};
 use crate::loadtester::gate::Gates;
 use crate::loadtester::runner::Runner;
 use crate::loadtester::server::{self, Desk};
+use crate::migrate;
 use crate::net::outbound::{Outbound, Reach};
+use crate::net::probe;
 use crate::net::serve::{self, Farewell, Limits};
-use crate::pki::{Bundle, Names, Slot};
+use crate::pki;
+use crate::pki::store::Store;
+use crate::pki::{Keeper, Names};
 use crate::telemetry::Metrics;
 use crate::webhook::{self, Latch};
 
@@ -70,6 +74,30 @@ pub struct Config {
 /// Runs until SIGTERM or SIGINT; a second signal aborts.
 pub fn run(config: Config) -> Result<(), Failure> {
     runtime()?.block_on(serve_and_control(config))
+}
+
+/// Takes the webhooks out of the cluster: after a crash, or for good.
+pub fn uninstall(kubeconfig: Option<&Path>) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let client = client(kubeconfig).await?;
+        install::uninstall(&client)
+            .await
+            .map_err(|error| Failure::Died(error.to_string()))
+    })
+}
+
+/// Rewrites everything of Flagger's at v1beta1.
+pub fn migrate(
+    kubeconfig: Option<&Path>,
+    options: &migrate::Options,
+    report: &mut (dyn FnMut(migrate::Event) + Send),
+) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let client = client(kubeconfig).await?;
+        migrate::migrate(&client, options, report)
+            .await
+            .map_err(|error| Failure::Died(error.to_string()))
+    })
 }
 
 /// Serves the load tester until SIGTERM or SIGINT.
@@ -125,8 +153,8 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-async fn client(config: &Config) -> Result<Client, Failure> {
-    let found = match &config.kubeconfig {
+async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
+    let found = match kubeconfig {
         Some(path) => match Kubeconfig::read_from(path) {
             Ok(file) => kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                 .await
@@ -166,7 +194,7 @@ async fn client(config: &Config) -> Result<Client, Failure> {
 
 async fn serve_and_control(config: Config) -> Result<(), Failure> {
     let died = |what: &str, error: &dyn std::fmt::Display| Failure::Died(format!("{what}: {error}"));
-    let client = client(&config).await?;
+    let client = client(config.kubeconfig.as_deref()).await?;
     let bound = serve::bind(config.listen)
         .await
         .map_err(|error| Failure::Usage(error.to_string()))?;
@@ -177,10 +205,17 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     if let Some(host) = config.webhook_url.as_ref().and_then(Url::host_str) {
         names = names.and(host);
     }
-    let bundle = Bundle::generate(&names, Timestamp::now()).map_err(|error| died("certificates", &error))?;
-    metrics.certificate_expiry(bundle.leaf.validity().until.as_second());
-    let slot = Slot::new();
-    slot.put(&bundle.leaf);
+    let name = names.as_slice().first().cloned().unwrap_or_default();
+    let mut keeper = if config.webhook_url.is_some() {
+        Keeper::ephemeral(names, Timestamp::now()).map_err(|error| died("certificates", &error))?
+    } else {
+        let store = Store::new(client.clone(), &config.system_namespace);
+        Keeper::shared(names, Timestamp::now(), store)
+            .await
+            .map_err(|error| died("certificates", &error))?
+    };
+    metrics.certificate_expiry(keeper.leaf().validity().until.as_second());
+    let (slot, address) = (keeper.slot(), bound.address());
 
     let (stop, stop_serving) = (stop_on_signal()?, CancellationToken::new());
     let state = webhook::State::new(config.controller.settings.clone(), Arc::clone(&metrics))
@@ -203,11 +238,16 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     });
     tracing::info!("webhooks are served on {}", config.listen);
 
+    probe::call(address, &name, keeper.bundle_pem())
+        .await
+        .map_err(|error| died("the webhook server does not answer itself", &error))?;
+    state.readiness().latch(Latch::SelfCall);
+
     let registration = Registration::new(
         config.webhook_url.clone(),
         &config.system_namespace,
         &config.service_name,
-        &bundle.ca_pem,
+        keeper.bundle_pem(),
     );
     if config.install {
         tokio::select! {
@@ -217,9 +257,8 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
             () = stop.cancelled() => {}
         }
     }
-    state.readiness().latch(Latch::SelfCall);
+    keeper.published(Timestamp::now());
     state.readiness().latch(Latch::Trusted);
-
     let outbound = Outbound::new(config.reach).map_err(|error| died("HTTP client", &error))?;
     let stop_controller = stop.clone();
     let controller = controller::run(
@@ -231,6 +270,21 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     );
     let mut control: JoinSet<Result<(), String>> = JoinSet::new();
     control.spawn(controller);
+    let (publisher, installing) = (client.clone(), config.install);
+    control.spawn(async move {
+        let publish = |bundle: String| {
+            let (client, renewed) = (publisher.clone(), registration.trusting(bundle));
+            async move {
+                if installing {
+                    install::install(&client, &renewed).await
+                } else {
+                    Ok(())
+                }
+            }
+        };
+        let served = |leaf: &pki::Leaf| metrics.certificate_expiry(leaf.validity().until.as_second());
+        match keeper.keep(publish, served).await {}
+    });
     let outcome = tokio::select! {
         Some(ended) = control.join_next() => flatten(ended),
         Some(ended) = tasks.join_next() => flatten(ended).and(Err("the webhook server ended".to_owned())),
@@ -240,7 +294,7 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         match tokio::time::timeout(Duration::from_secs(15), install::uninstall(&client)).await {
             Ok(Ok(())) => tracing::info!("webhook configurations are removed, v1alpha3 is no longer served"),
             Ok(Err(error)) => {
-                tracing::warn!("not everything was taken back: {error}; run verdigris uninstall")
+                tracing::warn!("not everything was taken back: {error}; run verdigris uninstall");
             }
             Err(_) => tracing::warn!("the API server did not answer; run verdigris uninstall"),
         }

@@ -11,17 +11,16 @@
     reason = "shell: talks to the API server, waits by the clock"
 )]
 
-use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, ServiceReference, WebhookClientConfig,
 };
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -30,6 +29,7 @@ use url::Url;
 
 use crate::api::crd;
 use crate::cluster::ClusterError;
+use crate::pki::store;
 
 /// The field manager of CRDs and webhook configurations.
 pub const FIELD_MANAGER: &str = "verdigris-install";
@@ -127,6 +127,15 @@ impl Registration {
             ca_pem: ca_pem.to_owned(),
         }
     }
+
+    /// The same place, another bundle to trust.
+    #[must_use]
+    pub fn trusting(&self, ca_pem: String) -> Self {
+        Self {
+            endpoint: self.endpoint.clone(),
+            ca_pem,
+        }
+    }
 }
 
 /// Why an installation or its removal failed.
@@ -147,39 +156,31 @@ pub enum InstallError {
         /// Its conditions, in short.
         conditions: String,
     },
-    /// No client for this kubeconfig.
-    #[error("{0}")]
-    Kubeconfig(String),
-}
-
-/// A client for a kubeconfig file, or for what the environment offers (`KUBECONFIG`, `~/.kube/config`, the pod's
-/// service account). The error is one line that says what to do.
-pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, InstallError> {
-    let config = match kubeconfig {
-        Some(path) => {
-            let unreadable = |error: &dyn std::fmt::Display| {
-                let path = path.display();
-                InstallError::Kubeconfig(format!(
-                    "--kubeconfig {path}: {error}; give the path of a readable kubeconfig"
-                ))
-            };
-            let file = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
-            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .map_err(|error| unreadable(&error))?
-        }
-        None => kube::Config::infer().await.map_err(|error| {
-            InstallError::Kubeconfig(format!("no cluster: {error}; give one with --kubeconfig"))
-        })?,
-    };
-    Client::try_from(config)
-        .map_err(|error| InstallError::Kubeconfig(format!("the kubeconfig cannot be used: {error}")))
 }
 
 /// Applies the CRDs, waits until they are served, then applies both webhook configurations. Every object then trusts
-/// `registration.ca_pem`; a registration left by a process that was killed is replaced.
+/// `registration.ca_pem`, so this is also how a new authority is published.
+///
+/// Behind a Service other replicas may still serve certificates of authorities this one has never seen: what targets
+/// trust already and has not expired stays trusted. By URL there is one process: what a killed one left is replaced.
 pub async fn install(client: &Client, registration: &Registration) -> Result<(), InstallError> {
-    let definitions = crd::all(Some(registration.endpoint.conversion(&registration.ca_pem)));
+    let ca_pem = match &registration.endpoint {
+        Endpoint::Url(_) => registration.ca_pem.clone(),
+        Endpoint::Service { .. } => {
+            let present = trusted(client).await?;
+            store::unexpired(&format!("{}{present}", registration.ca_pem), Timestamp::now())
+        }
+    };
+    let mut definitions = crd::all(Some(registration.endpoint.conversion(&ca_pem)));
+    for definition in &mut definitions {
+        let name = definition.metadata.name.clone().unwrap_or_default();
+        let present = Api::<CustomResourceDefinition>::all(client.clone())
+            .get_opt(&name)
+            .await
+            .map_err(|error| ClusterError::of(label(&CRD, &name), error))?;
+        let stored = present.and_then(|present| present.status?.stored_versions);
+        crd::keep_stored(definition, &stored.unwrap_or_default());
+    }
     for definition in &definitions {
         let name = definition.metadata.name.as_deref().unwrap_or_default();
         apply(client, &CRD, name, definition).await?;
@@ -187,18 +188,50 @@ pub async fn install(client: &Client, registration: &Registration) -> Result<(),
     for definition in &definitions {
         established(client, definition.metadata.name.as_deref().unwrap_or_default()).await?;
     }
-    for (kind, object) in configurations(&registration.endpoint, Some(&registration.ca_pem)) {
+    for (kind, object) in configurations(&registration.endpoint, Some(&ca_pem)) {
         apply(client, &kind, NAME, &object).await?;
     }
     Ok(())
+}
+
+/// Applies one definition and waits until it is served.
+pub async fn adopt(client: &Client, definition: &CustomResourceDefinition) -> Result<(), InstallError> {
+    let name = definition.metadata.name.as_deref().unwrap_or_default();
+    apply(client, &CRD, name, definition).await?;
+    established(client, name).await
+}
+
+/// What the targets trust at present, all of it, PEM.
+async fn trusted(client: &Client) -> Result<String, InstallError> {
+    let places = [
+        (CRD, "canaries.flagger.app", "/spec/conversion/webhook"),
+        (MUTATING, NAME, "/webhooks/0"),
+        (VALIDATING, NAME, "/webhooks/0"),
+    ];
+    let mut present = String::new();
+    for (target, name, place) in places {
+        let found = target
+            .api(client)
+            .get_opt(name)
+            .await
+            .map_err(|error| ClusterError::of(label(&target, name), error))?;
+        let bundle = found
+            .as_ref()
+            .and_then(|object| object.data.pointer(&format!("{place}/clientConfig/caBundle")))
+            .and_then(Value::as_str)
+            .and_then(|text| STANDARD.decode(text).ok())
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        present.push_str(&bundle.unwrap_or_default());
+    }
+    Ok(present)
 }
 
 /// Removes both webhook configurations, then stops serving v1alpha3 and sets the strategy to `None` in one patch.
 /// What is not there is left alone, so it can be repeated.
 pub async fn uninstall(client: &Client) -> Result<(), InstallError> {
     for kind in [MUTATING, VALIDATING] {
-        let api = kind.api(client);
-        retried(&kind, NAME, async || {
+        let api = &kind.api(client);
+        retried(&kind, NAME, || async move {
             match api.delete(NAME, &DeleteParams::default()).await {
                 Ok(_) => Ok(()),
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
@@ -207,8 +240,8 @@ pub async fn uninstall(client: &Client) -> Result<(), InstallError> {
         })
         .await?;
     }
-    let api = CRD.api(client);
-    retried(&CRD, "canaries.flagger.app", async || {
+    let api = &CRD.api(client);
+    retried(&CRD, "canaries.flagger.app", || async move {
         let Some(found) = api.get_opt("canaries.flagger.app").await? else {
             return Ok(());
         };
@@ -333,10 +366,10 @@ async fn apply<T: serde::Serialize + std::fmt::Debug>(
     name: &str,
     object: &T,
 ) -> Result<(), InstallError> {
-    let api = target.api(client);
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    retried(target, name, async || {
-        api.patch(name, &parameters, &Patch::Apply(object))
+    let api = &target.api(client);
+    let parameters = &PatchParams::apply(FIELD_MANAGER).force();
+    retried(target, name, || async move {
+        api.patch(name, parameters, &Patch::Apply(object))
             .await
             .map(|_| ())
     })
@@ -382,10 +415,10 @@ async fn established(client: &Client, name: &str) -> Result<(), InstallError> {
 
 /// Calls until it succeeds, is refused for good, or [`PATIENCE`] is over: the API server may be restarting, and
 /// somebody else may write the same object.
-async fn retried(
+async fn retried<F: Future<Output = kube::Result<()>>>(
     target: &Target,
     name: &str,
-    call: impl AsyncFn() -> kube::Result<()>,
+    call: impl Fn() -> F,
 ) -> Result<(), InstallError> {
     let end = Instant::now() + PATIENCE;
     let mut pause = Duration::from_millis(100);

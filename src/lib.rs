@@ -2,6 +2,37 @@
 //!
 //! One process, three jobs: an admission webhook, a conversion webhook and a rollout controller for Flagger's
 //! `Canary`. This page is the map of the code; `tests/architecture.rs` enforces it.
+//!
+//! # The folders, each with one reason to change
+//!
+//! | folder | owns | may know |
+//! |---|---|---|
+//! | [`api`] | WIRE: what etcd may hold; conversion between versions | nothing of ours |
+//! | [`model`] | MEANING: the parsed Canary, its status, rules, PromQL | `api` |
+//! | [`rollout`] | DECISION: what happens next, pure | `model` |
+//! | [`workload`], [`metric`], [`hook`] | RENDERING: objects, queries, payloads, pure | `model` |
+//! | [`cluster`], [`net`], [`telemetry`], [`pki`] | the API server, sockets, logs and series, certificates | nothing of ours |
+//! | [`webhook`] | SHELL of admission and conversion | `api`, `model`, `pki`, `net`, `telemetry` |
+//! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `net`, `telemetry` |
+//! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
+//! | [`migrate`] | stored objects, brought to v1beta1 | `api`, `cluster`, `install` |
+//! | [`loadtester`] | the service that hooks call | `model` |
+//! | [`app`] | composition root: start and stop order | everything |
+//! | [`cli`] | what was typed, and what it means | everything |
+//!
+//! The one rule of direction: decisions are functions over values. What needs a client, a clock or a log is a
+//! shell, and says so in its first line.
+//!
+//! # The path of a review
+//!
+//! socket ([`net::serve`]) → envelope ([`webhook`]) → v1beta1 JSON ([`api::convert`]) → every violation and warning
+//! at once ([`model::parse`]) → an answer in the spelling of the version the user wrote.
+//!
+//! # The path of a Canary
+//!
+//! watch → observe → parse → interview with [`rollout::next`] (questions and answers) → steps → status → words
+//! ([`controller`]). Steps are absolute, the status write carries the resourceVersion that was read, and words come
+//! last: a crash anywhere re-runs the same plan.
 
 pub mod api;
 pub mod app;
@@ -12,6 +43,7 @@ pub mod hook;
 pub mod install;
 pub mod loadtester;
 pub mod metric;
+pub mod migrate;
 pub mod model;
 pub mod net;
 pub mod pki;

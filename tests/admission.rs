@@ -1,4 +1,5 @@
 //! The webhooks as the API server calls them: bytes in, bytes out, through the router.
+#![expect(clippy::unwrap_used, reason = "a broken fixture fails the test")]
 
 use std::sync::Arc;
 
@@ -319,15 +320,6 @@ async fn a_dry_run_is_judged_alike() {
 #[tokio::test]
 async fn mutation_writes_defaults_down_once() {
     for mut object in [canary(), old_canary()] {
-        let analysis = if object["spec"]["analysis"].is_null() {
-            "canaryAnalysis"
-        } else {
-            "analysis"
-        };
-        object["spec"][analysis]
-            .as_object_mut()
-            .unwrap()
-            .remove("interval");
         let response = ask("/mutate", &creation(&object)).await;
         assert_eq!(response["allowed"], true, "{response}");
         assert_eq!(response["patchType"], "JSONPatch");
@@ -341,7 +333,7 @@ async fn mutation_writes_defaults_down_once() {
                 .all(|operation| matches!(operation, json_patch::PatchOperation::Add(_)))
         );
         json_patch::patch(&mut object, &operations).unwrap();
-        assert_eq!(object["spec"][analysis]["interval"], "60s");
+        assert_eq!(object["spec"]["progressDeadlineSeconds"], 600);
 
         let again = ask("/mutate", &creation(&object)).await;
         assert_eq!(again["patch"], Value::Null, "{again}");

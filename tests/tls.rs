@@ -1,5 +1,6 @@
 //! The listener on real sockets of loopback: certificates that change, peers that are slow, and an end without a lost
 //! call.
+#![expect(clippy::unwrap_used, reason = "a broken fixture fails the test")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use verdigris::model::parse::Settings;
+use verdigris::net::probe;
 use verdigris::net::serve::{self, Drained, Farewell, Limits, ServeError};
 use verdigris::pki::{Bundle, Names, Slot};
 use verdigris::telemetry::Metrics;
@@ -244,7 +246,7 @@ async fn a_bundle_of_two_authorities_trusts_leaves_of_either() {
     for signer in [&old, &new] {
         server.slot.put(&signer.leaf);
         let both = [&old.ca_pem, &new.ca_pem];
-        let trusted = both.map(|pem| pem.as_str()).concat();
+        let trusted = both.map(String::as_str).concat();
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(trusted.as_bytes()) {
             roots.add(certificate.unwrap()).unwrap();
@@ -493,6 +495,33 @@ async fn a_flood_is_shed_while_conversion_goes_on() {
     while post("/validate").await.0 == StatusCode::TOO_MANY_REQUESTS {}
     drop(client);
     server.end().await;
+}
+
+#[tokio::test]
+async fn the_self_call_succeeds_only_with_a_certificate_the_authority_vouches_for() {
+    let server = start(hello(), PATIENT, AT_ONCE).await;
+    let (name, ca_pem) = (
+        "verdigris-webhook.verdigris-system.svc",
+        server.bundle.ca_pem.clone(),
+    );
+    probe::call(server.address, name, &ca_pem).await.unwrap();
+    assert!(
+        probe::call(server.address, "elsewhere.svc", &ca_pem)
+            .await
+            .is_err(),
+        "another name"
+    );
+    server.slot.put(&bundle().leaf);
+    assert!(
+        probe::call(server.address, name, &ca_pem).await.is_err(),
+        "another authority"
+    );
+    let address = server.address;
+    server.end().await;
+    assert!(
+        probe::call(address, name, &ca_pem).await.is_err(),
+        "nobody listens"
+    );
 }
 
 #[tokio::test]

@@ -230,12 +230,12 @@ impl Hands {
                 let kind = Kind {
                     group: "",
                     version: "v1",
-                    kind: "Event",
+                    name: "Event",
                     plural: "events",
                 };
                 let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "test", &kind.resource());
                 let found = api
-                    .list(&Default::default())
+                    .list(&kube::api::ListParams::default())
                     .await
                     .map_err(|error| error.to_string())?;
                 found
@@ -274,33 +274,33 @@ impl Hands {
 pub(crate) struct Kind {
     group: &'static str,
     version: &'static str,
-    kind: &'static str,
+    name: &'static str,
     plural: &'static str,
 }
 
 pub(crate) const CANARY: Kind = Kind {
     group: "flagger.app",
     version: "v1beta1",
-    kind: "Canary",
+    name: "Canary",
     plural: "canaries",
 };
 pub(crate) const DEPLOYMENT: Kind = Kind {
     group: "apps",
     version: "v1",
-    kind: "Deployment",
+    name: "Deployment",
     plural: "deployments",
 };
 pub(crate) const SERVICE: Kind = Kind {
     group: "",
     version: "v1",
-    kind: "Service",
+    name: "Service",
     plural: "services",
 };
 
 impl Kind {
     fn resource(&self) -> ApiResource {
         ApiResource::from_gvk_with_plural(
-            &GroupVersionKind::gvk(self.group, self.version, self.kind),
+            &GroupVersionKind::gvk(self.group, self.version, self.name),
             self.plural,
         )
     }

@@ -47,8 +47,8 @@ fn main() -> ExitCode {
         }
     };
     runtime.block_on(async {
-        let mut stage = match process::Stage::set(&args.verdigris).await {
-            Ok(stage) => stage,
+        let (stage, mut troupe) = match process::Stage::set(&args.verdigris).await {
+            Ok(set) => set,
             Err(error) => {
                 eprintln!("playground: {error}");
                 return ExitCode::from(2);
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         let outcome = tokio::select! {
             outcome = steps::play(&stage, args.slow) => outcome,
             _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
-            died = stage.first_death() => Err(died),
+            died = troupe.first_death() => Err(died),
         };
         let code = match &outcome {
             Ok(()) => {
@@ -74,6 +74,7 @@ fn main() -> ExitCode {
         if args.keep && outcome.is_ok() {
             let _ = tokio::signal::ctrl_c().await;
         }
+        troupe.end().await;
         stage.clear().await;
         code
     })

@@ -13,7 +13,6 @@ use tokio::process::{Child, Command};
 pub(crate) struct Stage {
     cluster: DevCluster,
     folder: PathBuf,
-    children: Vec<(&'static str, Child)>,
     /// The kubeconfig of the embedded cluster.
     pub(crate) kubeconfig: PathBuf,
     /// HTTP proxy through which Service names resolve.
@@ -24,9 +23,40 @@ pub(crate) struct Stage {
     pub(crate) measured: bool,
 }
 
+/// The processes; they end when this is dropped.
+#[derive(Default)]
+pub(crate) struct Troupe(Vec<(&'static str, Child)>);
+
+impl Troupe {
+    /// Resolves when a process ends that should not.
+    pub(crate) async fn first_death(&mut self) -> String {
+        let waits = self.0.iter_mut().map(|(name, child)| {
+            Box::pin(async move {
+                let end = child
+                    .wait()
+                    .await
+                    .map_or_else(|error| error.to_string(), |status| status.to_string());
+                format!("{name} ended: {end}")
+            })
+        });
+        futures::future::select_all(waits).await.0
+    }
+
+    /// Ends every process.
+    pub(crate) async fn end(&mut self) {
+        for (_, child) in &mut self.0 {
+            let _ = child.start_kill();
+        }
+        for (_, child) in &mut self.0 {
+            let _ = tokio::time::timeout(Duration::from_secs(5), child.wait()).await;
+        }
+    }
+}
+
 impl Stage {
     /// Starts everything.
-    pub(crate) async fn set(verdigris: &Path) -> Result<Self, String> {
+    pub(crate) async fn set(verdigris: &Path) -> Result<(Self, Troupe), String> {
+        let mut troupe = Troupe::default();
         let folder = std::env::temp_dir().join(format!("verdigris-playground-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let cluster = DevCluster::start(devcluster::Config::default())
@@ -35,12 +65,14 @@ impl Stage {
         let kubeconfig = folder.join("kubeconfig");
         std::fs::write(&kubeconfig, cluster.kubeconfig())
             .map_err(|error| format!("{}: {error}", kubeconfig.display()))?;
-        let gateway = cluster.gateway();
+        let gateway = cluster
+            .pods()
+            .map(devcluster::pods::Pods::gateway)
+            .ok_or("the embedded cluster runs no pods")?;
         let (loadtester, prometheus, webhook) = (free_port()?, free_port()?, free_port()?);
         let mut stage = Self {
             cluster,
             folder,
-            children: Vec::new(),
             kubeconfig,
             gateway,
             loadtester,
@@ -48,10 +80,12 @@ impl Stage {
         };
         println!("An embedded Kubernetes API is up; Services are reached through {gateway}.");
 
-        stage.measured = stage.start_prometheus(prometheus)?;
+        stage.measured = stage.start_prometheus(prometheus, &mut troupe)?;
         let address = loadtester.to_string();
         let load = ["loadtester", "--listen", address.as_str()];
-        stage.start("loadtester", verdigris, &load)?;
+        troupe
+            .0
+            .push(("loadtester", stage.start("loadtester", verdigris, &load)?));
         let (kubeconfig, listen) = (stage.kubeconfig.display().to_string(), webhook.to_string());
         let (url, metrics) = (format!("https://{webhook}"), format!("http://{prometheus}"));
         let run = [
@@ -68,11 +102,13 @@ impl Stage {
             "--min-analysis-interval",
             "1s",
         ];
-        stage.start("verdigris", verdigris, &run)?;
-        Ok(stage)
+        troupe
+            .0
+            .push(("verdigris", stage.start("verdigris", verdigris, &run)?));
+        Ok((stage, troupe))
     }
 
-    fn start_prometheus(&mut self, listen: SocketAddr) -> Result<bool, String> {
+    fn start_prometheus(&self, listen: SocketAddr, troupe: &mut Troupe) -> Result<bool, String> {
         let Some(program) = which("prometheus") else {
             println!("No Prometheus on PATH: the story runs with hooks only, metric checks are left out.");
             return Ok(false);
@@ -90,11 +126,13 @@ impl Stage {
             format!("--web.listen-address={listen}"),
         ];
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        self.start("prometheus", &program, &arguments)?;
+        troupe
+            .0
+            .push(("prometheus", self.start("prometheus", &program, &arguments)?));
         Ok(true)
     }
 
-    fn start(&mut self, name: &'static str, program: &Path, arguments: &[&str]) -> Result<(), String> {
+    fn start(&self, name: &str, program: &Path, arguments: &[&str]) -> Result<Child, String> {
         let log = self.log(name);
         let open = || File::create(&log).map_err(|error| format!("{}: {error}", log.display()));
         let file = open()?;
@@ -102,7 +140,7 @@ impl Stage {
             .try_clone()
             .map_err(|error| format!("{}: {error}", log.display()))?;
         let proxy = format!("http://{}", self.gateway);
-        let child = Command::new(program)
+        Command::new(program)
             .args(arguments)
             .env("http_proxy", &proxy)
             .env("no_proxy", "127.0.0.1,localhost")
@@ -111,32 +149,16 @@ impl Stage {
             .stderr(copy)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| format!("{}: {error}", program.display()))?;
-        self.children.push((name, child));
-        Ok(())
+            .map_err(|error| format!("{}: {error}", program.display()))
     }
 
     fn log(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.log"))
     }
 
-    /// Resolves when a process ends that should not.
-    pub(crate) async fn first_death(&mut self) -> String {
-        let waits = self.children.iter_mut().map(|(name, child)| {
-            Box::pin(async move {
-                let end = child
-                    .wait()
-                    .await
-                    .map_or_else(|error| error.to_string(), |status| status.to_string());
-                format!("{name} ended: {end}")
-            })
-        });
-        futures::future::select_all(waits).await.0
-    }
-
     /// Prints the end of every log.
     pub(crate) fn show_logs(&self) {
-        for (name, _) in &self.children {
+        for name in ["prometheus", "loadtester", "verdigris"] {
             let text = std::fs::read_to_string(self.log(name)).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             println!("\n--- the last lines of {name}");
@@ -167,14 +189,8 @@ impl Stage {
         }
     }
 
-    /// Ends every process and removes the folder.
-    pub(crate) async fn clear(mut self) {
-        for (_, child) in &mut self.children {
-            let _ = child.start_kill();
-        }
-        for (_, child) in &mut self.children {
-            let _ = tokio::time::timeout(Duration::from_secs(5), child.wait()).await;
-        }
+    /// Ends the cluster and removes the folder.
+    pub(crate) async fn clear(self) {
         self.cluster.stop().await;
         let _ = std::fs::remove_dir_all(&self.folder);
     }

@@ -22,7 +22,7 @@ pub(crate) async fn play(stage: &Stage, slow: bool) -> Result<(), String> {
 
     title("An application with a Service, as it runs today");
     typed("kubectl apply -f app.yaml");
-    expect(shown(hands.apply(APP).await?), "applied")?;
+    expect(&shown(hands.apply(APP).await?), "applied")?;
     wait("two pods of podinfo:6.0.0", 30, || async {
         ready(&hands, "podinfo").await == Some(2)
     })
@@ -57,7 +57,7 @@ pub(crate) async fn play(stage: &Stage, slow: bool) -> Result<(), String> {
     title("(b) The mended manifest");
     typed("kubectl apply -f canary.yaml");
     let reply = shown(until_answered(&hands, &mended).await?);
-    expect(reply, "Canary applied")?;
+    expect(&reply, "Canary applied")?;
 
     title("(c) Stored as v1beta1, defaulted");
     typed("kubectl -n test get canaries.v1beta1.flagger.app/podinfo -o yaml");
@@ -183,7 +183,7 @@ fn shown(reply: super::hands::Reply) -> super::hands::Reply {
     reply
 }
 
-fn expect(reply: super::hands::Reply, what: &str) -> Result<(), String> {
+fn expect(reply: &super::hands::Reply, what: &str) -> Result<(), String> {
     if reply.ok {
         Ok(())
     } else {
@@ -280,7 +280,7 @@ async fn release(hands: &Hands, image: &str) -> Result<(), String> {
     typed(&format!(
         "kubectl -n test set image deployment/podinfo podinfod={image}"
     ));
-    expect(shown(hands.set_image(image).await?), "a new image")?;
+    expect(&shown(hands.set_image(image).await?), "a new image")?;
     phase(hands, "Progressing", 15).await
 }
 

@@ -21,10 +21,13 @@ wire! {
         annotation("helm.sh/resource-policy", "keep"),
         printcolumn = r#"{"name": "Type", "type": "string", "jsonPath": ".spec.type"}"#
     )]
-    #[schemars(extend("oneOf" = serde_json::json!([
-        {"required": ["type", "address"]},
-        {"required": ["type", "secretRef"]}
-    ])))]
+    #[schemars(extend(
+        "required" = ["type"],
+        "x-kubernetes-validations" = serde_json::json!([{
+            "rule": "has(self.address) != has(self.secretRef)",
+            "message": "exactly one of address and secretRef is expected"
+        }])
+    ))]
     AlertProviderSpec {
         /// Kind of channel.
         #[schemars(extend("enum" = ["slack", "msteams", "discord", "rocket", "gchat"]))]

@@ -14,7 +14,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-pub use review::{review, review_bytes};
+pub use review::{Reviewed, review, review_bytes};
 pub use stash::ANNOTATION as STASH_ANNOTATION;
 
 use super::{v1alpha3, v1beta1};

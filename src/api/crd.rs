@@ -77,6 +77,28 @@ fn old_versions(served: bool) -> impl Iterator<Item = CustomResourceDefinitionVe
         })
 }
 
+/// Lists, unserved, the versions of Flagger 0.x that objects may still be stored at (from `status.storedVersions`):
+/// the API server refuses a CRD that drops one. Canaries get the open schema of v1alpha3; the other kinds never
+/// changed their shape.
+pub fn keep_stored(crd: &mut CustomResourceDefinition, stored_versions: &[String]) {
+    let versions = &mut crd.spec.versions;
+    let alike = |name: &str| versions.iter().find(|version| version.name == name).cloned();
+    let Some(old) = alike("v1alpha3").or_else(|| alike("v1beta1")) else {
+        return;
+    };
+    for name in ["v1alpha3", "v1alpha2", "v1alpha1"] {
+        let listed = versions.iter().any(|version| version.name == name);
+        if !listed && stored_versions.iter().any(|stored| stored == name) {
+            versions.push(CustomResourceDefinitionVersion {
+                name: name.to_owned(),
+                served: false,
+                storage: false,
+                ..old.clone()
+            });
+        }
+    }
+}
+
 /// Finishes a derived CRD: `preserveUnknownFields: false` written out (a CRD born under apiextensions/v1beta1 keeps
 /// `true`, which forbids conversion webhooks), and schemas brought to the form the API server keeps.
 fn closed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
@@ -116,10 +138,10 @@ fn normalise(schema: &mut JSONSchemaProps) {
     }
 }
 
-/// All CRDs as YAML documents, with conversion by the in-cluster Service: the text of `manifests/crd.yaml`.
-pub fn yaml() -> String {
+/// All CRDs (see [`all`]) as YAML documents. With [`service_client_config`] this is `manifests/crd.yaml`.
+pub fn yaml(webhook: Option<WebhookClientConfig>) -> String {
     let mut out = String::from("# Printed by `verdigris crds`; do not edit.\n");
-    for crd in all(Some(service_client_config())) {
+    for crd in all(webhook) {
         out.push_str("---\n");
         // A CRD is plain data; a failure to print it would be a bug in the serializer.
         out.push_str(&serde_saphyr::to_string(&crd).unwrap_or_default());

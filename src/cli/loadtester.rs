@@ -35,7 +35,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// Serves until a signal.
-pub fn run(args: LoadtesterArgs) -> ExitCode {
+pub fn run(args: &LoadtesterArgs) -> ExitCode {
     if let Err(message) = telemetry::start_logging(&args.log_level, args.log_format) {
         return super::usage(&message);
     }

@@ -1,13 +1,20 @@
 //! What was typed, and what it means: one file per subcommand.
 
+pub mod convert;
+pub mod crds;
 pub mod loadtester;
+pub mod migrate;
 pub mod rules;
 pub mod run;
 pub mod uninstall;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::model::promql::{self, Severity};
+use crate::model::template::Context;
 
 /// Safe progressive delivery on Kubernetes: admission, conversion and rollout of Flagger's Canary.
 #[derive(Debug, Parser)]
@@ -22,9 +29,15 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the webhooks and run the controller
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Serve the load tester: hooks that run commands, generate load and hold gates
     Loadtester(loadtester::LoadtesterArgs),
+    /// Convert manifests between flagger.app/v1alpha3 and v1beta1
+    Convert(convert::ConvertArgs),
+    /// Print the CustomResourceDefinitions
+    Crds(crds::CrdsArgs),
+    /// Rewrite stored objects at v1beta1, so that older versions can go
+    Migrate(migrate::MigrateArgs),
     /// Print the admission rules
     Rules(rules::RulesArgs),
     /// Take the webhooks out of the cluster; Canaries and CRDs stay
@@ -34,18 +47,42 @@ pub enum Command {
 /// Runs a subcommand. Exit status: 0 done, 1 it failed, 2 it was asked wrongly.
 pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
-        Command::Run(args) => run::run(args),
-        Command::Loadtester(args) => loadtester::run(args),
+        Command::Run(args) => run::run(*args),
+        Command::Loadtester(args) => loadtester::run(&args),
+        Command::Convert(args) => {
+            let (mut stdin, mut stdout, mut stderr) =
+                (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
+            ExitCode::from(convert::run(
+                &args,
+                &query_slip,
+                &mut stdin,
+                &mut stdout,
+                &mut stderr,
+            ))
+        }
+        Command::Crds(args) => printed(crds::run(&args, &mut io::stdout().lock())),
+        Command::Migrate(args) => migrate::run(args),
         Command::Rules(args) => printed(rules::run(&args)),
-        Command::Uninstall(args) => uninstall::run(args),
+        Command::Uninstall(args) => uninstall::run(&args),
     }
 }
 
+/// The first thing wrong with an inline query, in one line.
+fn query_slip(query: &str) -> Option<String> {
+    let problem = promql::judge(query, &Context::stand_in())
+        .into_iter()
+        .find(|one| one.severity == Severity::Error)?;
+    Some(format!(
+        "line {}, column {}: {}; {}",
+        problem.line, problem.column, problem.found, problem.fix
+    ))
+}
+
 /// A broken pipe downstream is no failure of ours.
-fn printed(outcome: std::io::Result<()>) -> ExitCode {
+fn printed(outcome: io::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("verdigris: {error}");
             ExitCode::FAILURE

@@ -1,6 +1,4 @@
 //! Runs tasks: background ones once at a time per Canary and command, blocking ones while the hook waits.
-#![expect(clippy::disallowed_methods, reason = "shell: runs commands by the clock")]
-
 use std::collections::HashSet;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -33,23 +33,29 @@ pub fn router(desk: Arc<Desk>) -> Router {
             "/gate/halt",
             any(|| async { (StatusCode::FORBIDDEN, "Forbidden") }),
         )
-        .route("/gate/check", post(|desk, body| check(desk, body, Door::Gate)))
-        .route("/gate/open", post(|desk, body| set(desk, body, Door::Gate, true)))
+        .route(
+            "/gate/check",
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| check(&desk, &body, Door::Gate)),
+        )
+        .route(
+            "/gate/open",
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Gate, true)),
+        )
         .route(
             "/gate/close",
-            post(|desk, body| set(desk, body, Door::Gate, false)),
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Gate, false)),
         )
         .route(
             "/rollback/check",
-            post(|desk, body| check(desk, body, Door::Rollback)),
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| check(&desk, &body, Door::Rollback)),
         )
         .route(
             "/rollback/open",
-            post(|desk, body| set(desk, body, Door::Rollback, true)),
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Rollback, true)),
         )
         .route(
             "/rollback/close",
-            post(|desk, body| set(desk, body, Door::Rollback, false)),
+            post(async |State(desk): State<Arc<Desk>>, body: Bytes| set(&desk, &body, Door::Rollback, false)),
         )
         .route("/", post(run))
         .layer(DefaultBodyLimit::max(1 << 20))
@@ -78,8 +84,8 @@ fn read(desk: &Desk, body: &Bytes) -> Result<Payload, Response> {
     Ok(payload)
 }
 
-async fn check(State(desk): State<Arc<Desk>>, body: Bytes, door: Door) -> Response {
-    match read(&desk, &body) {
+fn check(desk: &Desk, body: &Bytes, door: Door) -> Response {
+    match read(desk, body) {
         Err(refused) => refused,
         Ok(payload) if desk.gates.is_open(door, &payload.namespace, &payload.name) => {
             "Approved".into_response()
@@ -88,8 +94,8 @@ async fn check(State(desk): State<Arc<Desk>>, body: Bytes, door: Door) -> Respon
     }
 }
 
-async fn set(State(desk): State<Arc<Desk>>, body: Bytes, door: Door, open: bool) -> Response {
-    match read(&desk, &body) {
+fn set(desk: &Desk, body: &Bytes, door: Door, open: bool) -> Response {
+    match read(desk, body) {
         Err(refused) => refused,
         Ok(payload) => {
             desk.gates.set(door, &payload.namespace, &payload.name, open);

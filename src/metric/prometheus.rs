@@ -8,14 +8,14 @@ use super::Missing;
 /// The query every Prometheus answers with 1; used to tell whether a server is there.
 pub const PROBE: &str = "vector(1)";
 
-/// The URL of an instant query. Runs of white space become one space, as Flagger sends them.
+/// The URL of an instant query. The text is sent as it is: collapsing white space, as Flagger does, would let a `#`
+/// comment eat the rest of the query.
 pub fn request(server: &str, query: &str) -> Result<Url, Missing> {
     let mut url = Url::parse(server)
         .map_err(|error| Missing::Unreadable(format!("{server:?} is not a URL: {error}")))?;
     let path = format!("{}/api/v1/query", url.path().trim_end_matches('/'));
     url.set_path(&path);
-    let flat = query.split_whitespace().collect::<Vec<_>>().join(" ");
-    url.query_pairs_mut().append_pair("query", &flat);
+    url.query_pairs_mut().append_pair("query", query.trim());
     Ok(url)
 }
 
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_path_of_the_server_is_kept() {
-        let url = request("http://thanos:9090/tenant/", "sum(\n  up )").unwrap();
+        let url = request("http://thanos:9090/tenant/", "\nsum( up )\n").unwrap();
         assert_eq!(
             url.as_str(),
             "http://thanos:9090/tenant/api/v1/query?query=sum%28+up+%29"

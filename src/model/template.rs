@@ -7,6 +7,8 @@
 //! Source: Flagger's `MetricTemplateModel` and Go's `text/template`.
 
 mod action;
+mod format;
+mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -222,11 +224,11 @@ pub fn render(template: &str, context: &Context) -> Result<Rendered, Vec<Templat
                 at = done.end;
                 trim = done.trims_right;
                 if let Some(error) = done.error {
-                    errors.push(*error);
+                    errors.push(error);
                 }
             }
             Err(error) => {
-                errors.push(*error);
+                errors.push(error);
                 break;
             }
         }
@@ -269,4 +271,217 @@ fn trims_left(template: &str, open: usize) -> bool {
     template[open..]
         .strip_prefix("{{-")
         .is_some_and(|rest| rest.starts_with(is_blank))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> Context {
+        Context {
+            target: "podinfo".to_owned(),
+            interval: "30s".to_owned(),
+            variables: [
+                ("code".to_owned(), "5..".to_owned()),
+                ("my-key".to_owned(), "dashed".to_owned()),
+            ]
+            .into(),
+            any_variable: false,
+            ..Context::stand_in()
+        }
+    }
+
+    fn text(template: &str) -> String {
+        match render(template, &context()) {
+            Ok(rendered) => rendered.text,
+            Err(errors) => panic!("{template}: {errors:?}"),
+        }
+    }
+
+    #[test]
+    fn actions_become_what_go_makes_of_them() {
+        for (template, expected) in [
+            ("up", "up"),
+            ("", ""),
+            ("{{ target }}", "podinfo"),
+            ("{{target}}-{{namespace}}", "podinfo-default"),
+            ("a {{- target -}} b", "apodinfob"),
+            ("a\n  {{- /* gone */ -}}\n b", "ab"),
+            ("a{{/* gone }} */}}b", "ab"),
+            ("{{ variables.code }}", "5.."),
+            ("{{ index variables \"my-key\" }}", "dashed"),
+            ("{{ index variables \"none\" }}|", "|"),
+            ("{{ (variables).code }}", "5.."),
+            ("{{ $x := target }}{{ $x }}/{{ $x }}", "podinfo/podinfo"),
+            ("{{ $v := variables }}{{ $v.code }}", "5.."),
+            ("{{ $x := target }}{{ $x = name }}{{ $x }}", "canary"),
+            ("{{ printf \"%s-%s\" target name }}", "podinfo-canary"),
+            (
+                "{{ printf `kube(ew)?_%s_%q %d%% %v` namespace name 5 -3 }}",
+                "kube(ew)?_default_\"canary\" 5% -3",
+            ),
+            ("{{ target | printf \"%s-primary\" }}", "podinfo-primary"),
+            (
+                "{{ printf \"%s\" (printf \"%s.%s\" service namespace) }}",
+                "app.default",
+            ),
+            ("{{ print 1 2 \"a\" 3 4 target }}", "1 2a3 4podinfo"),
+            ("{{ println target 1 }}", "podinfo 1\n"),
+            ("{{ \"a}}b\" }}", "a}}b"),
+            ("{{ `a\\d` }}", "a\\d"),
+            ("{{ \"tab\\t\\u00e4\" }}", "tab\t\u{e4}"),
+            ("{{\ntarget\n}}", "podinfo"),
+            ("rate(x[{{ interval }}]) }}", "rate(x[30s]) }}"),
+        ] {
+            assert_eq!(text(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_an_error_at_its_place() {
+        for (template, code, start, word) in [
+            ("x {{ target", Code::Syntax, 2, "never closed"),
+            ("x {{", Code::Syntax, 2, "never closed"),
+            ("{{ }}", Code::Syntax, 0, "empty"),
+            ("{{ target }", Code::Syntax, 10, "single"),
+            ("{{{ target }}}", Code::Syntax, 2, "two braces"),
+            ("{{/* a", Code::Syntax, 0, "comment"),
+            ("{{/* a */ target }}", Code::Syntax, 9, "directly after"),
+            ("{{ \"a }}", Code::Syntax, 3, "never closed"),
+            ("{{ \"\\d\" }}", Code::Syntax, 3, "escape"),
+            ("{{ targt }}", Code::Function, 3, "did you mean target?"),
+            ("{{ region }}", Code::Function, 3, "variables.region"),
+            ("{{ .Values.x }}", Code::Unsupported, 3, "no data"),
+            ("{{ .Target }}", Code::Unsupported, 3, "write {{ target }}"),
+            ("{{ variables.cod }}", Code::Variable, 12, "did you mean code?"),
+            ("{{ variables.other }}", Code::Variable, 12, "templateVariables"),
+            ("{{ variables.a-b }}", Code::Syntax, 14, "index variables"),
+            ("{{ variables }}", Code::Syntax, 3, "without a key"),
+            ("{{ target.x }}", Code::Syntax, 9, "only of `variables`"),
+            ("{{ target name }}", Code::Syntax, 10, "argument"),
+            ("{{ \"a\" target }}", Code::Syntax, 7, "no function"),
+            ("{{ $x }}", Code::Variable, 3, "not declared"),
+            ("{{ $x = target }}", Code::Variable, 3, "not declared"),
+            ("{{ if true }}", Code::Unsupported, 3, "`if`"),
+            ("{{ range variables }}", Code::Unsupported, 3, "`range`"),
+            ("{{ eq name target }}", Code::Unsupported, 3, "`eq`"),
+            ("{{ 0x1f }}", Code::Unsupported, 3, "number"),
+            ("{{ 017 }}", Code::Unsupported, 3, "number"),
+            ("{{ 1.5 }}", Code::Unsupported, 3, "string"),
+            ("{{ 'a' }}", Code::Unsupported, 3, "double quotes"),
+            ("{{ print\"a\" }}", Code::Syntax, 8, "add a blank"),
+            ("{{ printf \"%5.2f\" 1 }}", Code::Unsupported, 10, "%5"),
+            ("{{ printf \"%s\" }}", Code::Syntax, 10, "more verbs"),
+            ("{{ printf \"a\" name }}", Code::Syntax, 14, "more values"),
+            ("{{ printf \"%d\" name }}", Code::Syntax, 15, "string for %d"),
+            ("{{ printf }}", Code::Syntax, 3, "without a format"),
+            ("{{ index name \"a\" }}", Code::Syntax, 3, "map and a key"),
+            ("{{ (target }}", Code::Syntax, 3, "never closed"),
+            ("{{ target ) }}", Code::Syntax, 10, "`)`"),
+            ("{{ target | }}", Code::Syntax, 12, "end of the action"),
+        ] {
+            let errors = render(template, &context()).expect_err(template);
+            let error = &errors[0];
+            assert_eq!(
+                (error.code, error.span.start),
+                (code, start),
+                "{template}: {errors:?}"
+            );
+            let sentence = format!("{}; {}; {}", error.found, error.expected, error.fix);
+            assert!(sentence.contains(word), "{template}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn all_errors_come_at_once_and_a_refused_block_counts_once() {
+        let errors = render("{{ a }}{{ if x }}{{ else }}{{ end }}{{ bb }}", &context()).expect_err("three");
+        let codes: Vec<Code> = errors.iter().map(|error| error.code).collect();
+        assert_eq!(codes, [Code::Function, Code::Unsupported, Code::Function]);
+    }
+
+    #[test]
+    fn places_lead_back_to_the_template() {
+        let template = "a {{ target }} b{{- /* c */ -}} c";
+        let rendered = render(template, &context()).expect("valid");
+        assert_eq!(rendered.text, "a podinfo bc");
+        for (from, to) in [
+            (Span::new(0, 1), Span::new(0, 1)),
+            (Span::new(4, 5), Span::new(2, 14)),
+            (Span::new(0, 5), Span::new(0, 14)),
+            (Span::new(10, 11), Span::new(15, 16)),
+            (Span::new(11, 12), Span::new(32, 33)),
+            (Span::at(2), Span::at(2)),
+            (Span::at(12), Span::at(33)),
+            (Span::at(99), Span::at(0)),
+        ] {
+            assert_eq!(rendered.origin(from), to, "{from:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_template_uses_is_told() {
+        let rendered = render("{{ target }}{{ variables.code }}{{ interval }}", &context()).expect("valid");
+        assert!(rendered.functions.contains("target") && rendered.functions.contains("interval"));
+        assert_eq!(rendered.keys.into_iter().collect::<Vec<_>>(), ["code"]);
+        let open = Context::stand_in();
+        let rendered = render("{{ $x := variables.a }}{{ $x }}-{{ target }}", &open).expect("valid");
+        let outputs: Vec<Span> = rendered.variable_outputs().map(|(span, _)| span).collect();
+        assert_eq!(rendered.text, "v-app");
+        assert!(outputs.contains(&Span::new(0, 1)), "{outputs:?}");
+    }
+
+    #[test]
+    fn growth_is_bounded() {
+        let doubling = format!(
+            "{{{{ $x := `0123456789` }}}}{}{{{{ $x }}}}",
+            "{{ $x = printf `%s%s` $x $x }}".repeat(64)
+        );
+        let errors = render(&doubling, &context()).expect_err("too long");
+        assert_eq!(errors[0].code, Code::Limit);
+        let long = Context {
+            target: "x".repeat(5_000),
+            ..context()
+        };
+        assert_eq!(
+            render("{{ target }}{{ target }}", &long).expect_err("too long")[0].code,
+            Code::Limit
+        );
+        let deep = format!("{{{{ {}target{} }}}}", "(".repeat(3_000), ")".repeat(3_000));
+        assert_eq!(
+            render(&deep, &context()).expect_err("too deep")[0].code,
+            Code::Limit
+        );
+        assert_eq!(
+            render(&"x".repeat(MAX_BYTES + 1), &context()).expect_err("too long")[0].code,
+            Code::Limit
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_template_gets_an_answer(
+            words in proptest::collection::vec(proptest::sample::select(vec![
+                "{{", "}}", "{{-", "-}}", "{{ ", " }}", "{", "}", " ", "\n", "target", "variables", ".code", "$x", ":=",
+                "=", "|", "(", ")", "\"a\"", "\"", "`", "printf", "\"%s\"", "index", "if", "end", "/*", "*/", "1", "-",
+                "ä", "up", "\\",
+            ]), 0..16),
+        ) {
+            let template = words.concat();
+            match render(&template, &context()) {
+                Ok(rendered) => {
+                    for offset in 0..=rendered.text.len() {
+                        let place = rendered.origin(Span::new(0, offset));
+                        proptest::prop_assert!(place.start <= place.end && place.end <= template.len());
+                    }
+                }
+                Err(errors) => {
+                    proptest::prop_assert!(!errors.is_empty());
+                    for error in errors {
+                        proptest::prop_assert!(error.span.end <= template.len(), "{:?}", error);
+                        proptest::prop_assert!(!error.found.is_empty() && !error.fix.is_empty());
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! Sockets: what goes out ([`outbound`]) and what comes in ([`serve`]).
+//! Sockets: what goes out ([`outbound`]) and what comes in ([`serve`], [`probe`]).
 
 pub mod outbound;
+pub mod probe;
 pub mod serve;

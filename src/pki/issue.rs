@@ -8,11 +8,15 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
 };
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 
 use super::lifecycle::{EPHEMERAL_AUTHORITY_LIFE, LEAF_LIFE, Validity};
+
+/// Longest PEM that is parsed, bytes: parsers of hostile input get bounded input.
+pub const MAX_PEM: usize = 64 << 10;
 
 /// A certificate that could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,9 @@ pub enum PkiError {
     /// The pair is refused by the TLS library.
     #[error("certificate and key: {0}")]
     Pair(#[from] rustls::Error),
+    /// What should be an authority is none.
+    #[error("certificate authority: {0}")]
+    Authority(String),
     /// The clock is outside what X.509 can say.
     #[error("the clock says {0}, which no certificate can carry; set the clock")]
     Clock(Timestamp),
@@ -72,6 +79,7 @@ impl Names {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate_pem: String,
+    key_pem: String,
     validity: Validity,
 }
 
@@ -102,10 +110,49 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate_pem = params.self_signed(&key)?.pem();
         Ok(Self {
+            key_pem: key.serialize_pem(),
             issuer: Issuer::new(params, key),
             certificate_pem,
             validity,
         })
+    }
+
+    /// Reads an authority back: its certificate and its key (PKCS#8, SEC1 or PKCS#1), PEM of at most [`MAX_PEM`]
+    /// bytes each. The pair must belong together and be an authority.
+    pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
+        let bad = |what: &str| PkiError::Authority(what.to_owned());
+        if certificate_pem.len() > MAX_PEM || key_pem.len() > MAX_PEM {
+            return Err(bad("larger than 64 KiB"));
+        }
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .map_err(|_| bad("no PEM certificate"))?;
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| bad("no PEM private key"))?;
+        let provider = rustls::crypto::ring::default_provider();
+        CertifiedKey::from_der(vec![certificate.clone()], key.clone_key(), &provider)?;
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(&certificate).map_err(|_| bad("no X.509 certificate"))?;
+        if !parsed.is_ca() {
+            return Err(bad("the certificate is not an authority's"));
+        }
+        let at = |time: &x509_parser::time::ASN1Time| {
+            Timestamp::from_second(time.timestamp()).map_err(|_| bad("its validity is out of range"))
+        };
+        let validity = Validity {
+            since: at(&parsed.validity().not_before)?,
+            until: at(&parsed.validity().not_after)?,
+        };
+        let key = KeyPair::try_from(&key)?;
+        Ok(Self {
+            certificate_pem: certificate_pem.to_owned(),
+            key_pem: key.serialize_pem(),
+            issuer: Issuer::from_ca_cert_der(&certificate, key)?,
+            validity,
+        })
+    }
+
+    /// The private key, PEM (PKCS#8). For the Secret replicas share, and nowhere else.
+    pub(super) fn key_pem(&self) -> &str {
+        &self.key_pem
     }
 
     /// The certificate, PEM: what verifiers trust.
@@ -208,7 +255,6 @@ mod tests {
     use rustls::RootCertStore;
     use rustls::client::WebPkiServerVerifier;
     use rustls::client::danger::ServerCertVerifier as _;
-    use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
     fn now() -> Timestamp {
@@ -263,6 +309,39 @@ mod tests {
             (after(7 * 86400 + 10), false),
         ] {
             assert_eq!(verifies(&bundle, "a", at), expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn an_authority_read_back_signs_what_the_first_one_would() {
+        let made = Authority::generate(now(), Duration::from_hours(24)).unwrap();
+        let read = Authority::from_pem(made.certificate_pem(), made.key_pem()).unwrap();
+        assert_eq!(read.validity(), made.validity());
+        let names = Names::of_service("a", "b");
+        let mut bundle = Bundle::of(made, &names, now()).unwrap();
+        bundle.leaf = read.sign(&names, now()).unwrap();
+        assert!(verifies(&bundle, "a.b.svc", now()));
+    }
+
+    #[test]
+    fn what_is_no_authority_is_refused() {
+        let one = Authority::generate(now(), Duration::from_hours(24)).unwrap();
+        let other = Authority::generate(now(), Duration::from_hours(24)).unwrap();
+        let leaf_key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec!["a".to_owned()])
+            .unwrap()
+            .self_signed(&leaf_key)
+            .unwrap();
+        let huge = format!("{}{}", one.certificate_pem(), " ".repeat(MAX_PEM));
+        for (name, certificate, key) in [
+            ("nothing", "", ""),
+            ("key of another", one.certificate_pem(), other.key_pem()),
+            ("truncated", &one.certificate_pem()[..200], one.key_pem()),
+            ("no key", one.certificate_pem(), one.certificate_pem()),
+            ("not an authority", &leaf.pem(), &leaf_key.serialize_pem()),
+            ("too large", &huge, one.key_pem()),
+        ] {
+            assert!(Authority::from_pem(certificate, key).is_err(), "{name}");
         }
     }
 

@@ -2,12 +2,16 @@
 //!
 //! Owns: the authority ([`Authority`]), the serving certificate ([`Leaf`]) and the place the listener takes it from
 //! ([`Slot`]). Promises: a broken pair never replaces a good one; renewal is decided by [`lifecycle::next`], a pure
-//! function of validity and clock. Never talks to the API server.
+//! function of validity and clock; replicas share one authority through a Secret ([`store`]), while the key of a
+//! serving certificate never leaves its process. Never writes anything but that Secret.
 
 pub mod issue;
+pub mod keeper;
 pub mod lifecycle;
 pub mod slot;
+pub mod store;
 
 pub use issue::{Authority, Bundle, Leaf, Names, PkiError};
-pub use lifecycle::{Step, Validity};
+pub use keeper::Keeper;
+pub use lifecycle::Validity;
 pub use slot::Slot;

@@ -23,9 +23,12 @@ impl Slot {
         self.0.store(Some(Arc::clone(leaf.key())));
     }
 
-    /// Whether a certificate is there.
-    pub fn is_filled(&self) -> bool {
-        self.0.load().is_some()
+    /// Whether exactly this pair is served.
+    pub fn serves(&self, key: &Arc<CertifiedKey>) -> bool {
+        self.0
+            .load()
+            .as_ref()
+            .is_some_and(|served| Arc::ptr_eq(served, key))
     }
 }
 

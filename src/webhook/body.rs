@@ -31,7 +31,7 @@ pub(super) fn deadline(uri: &Uri) -> Duration {
         .and_then(|text| text.strip_suffix('s'))
         .and_then(|seconds| seconds.parse().ok())
         .map_or(USUAL, Duration::from_secs);
-    said.clamp(Duration::from_secs(1), LONGEST) - MARGIN
+    said.clamp(Duration::from_secs(1), LONGEST).saturating_sub(MARGIN)
 }
 
 /// Reads a JSON body of at most `limit` bytes.

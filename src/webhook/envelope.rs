@@ -1,8 +1,11 @@
 //! The envelope of a review: who asks what about which object. Decoded before anybody looks at the object, so that
 //! every later mistake can be answered with the review's uid.
 
+use std::fmt;
+
 use http::StatusCode;
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::answer::Refusal;
@@ -99,14 +102,120 @@ impl Envelope {
     }
 }
 
-/// Decodes a ConversionReview; what is in its request is `api::convert`'s business.
-pub(super) fn conversion(bytes: &[u8]) -> Result<Value, Refusal> {
-    let review = of_kind(bytes, "apiextensions.k8s.io/v1", "ConversionReview")?;
-    if review["request"].is_object() {
-        Ok(review)
-    } else {
-        let message = "request: missing; expected a ConversionRequest";
-        Err(Refusal::new(StatusCode::BAD_REQUEST, message))
+/// Reads the uid of a ConversionReview, and no further than needed: the API server's reviews say kind, apiVersion
+/// and uid first, so the objects are not touched. What is in the request is `api::convert`'s business.
+pub(super) fn conversion(bytes: &[u8]) -> Result<String, Refusal> {
+    let mut opening = Opening::default();
+    let read = serde_json::Deserializer::from_slice(bytes).deserialize_map(&mut opening);
+    let bad = |message: String| Err(Refusal::new(StatusCode::BAD_REQUEST, message));
+    match (read, opening) {
+        (
+            Ok(()) | Err(_),
+            Opening {
+                api_version: Some(version),
+                kind: Some(kind),
+                uid: Some(uid),
+            },
+        ) if version == "apiextensions.k8s.io/v1" && kind == "ConversionReview" => Ok(uid),
+        (Err(error), opening) if !opening.is_complete() => bad(format!(
+            "the body is not JSON: {error}; expected a ConversionReview"
+        )),
+        (
+            Ok(()) | Err(_),
+            Opening {
+                api_version,
+                kind,
+                uid,
+            },
+        ) => {
+            let said =
+                |value: Option<String>| value.map_or_else(|| "null".to_owned(), |text| format!("{text:?}"));
+            if api_version.as_deref() == Some("apiextensions.k8s.io/v1")
+                && kind.as_deref() == Some("ConversionReview")
+                && uid.is_none()
+            {
+                return bad(
+                    "request.uid: missing; expected a ConversionRequest with a uid, to be echoed".to_owned(),
+                );
+            }
+            bad(format!(
+                "the body is apiVersion {}, kind {}; expected apiextensions.k8s.io/v1 ConversionReview",
+                said(api_version),
+                said(kind),
+            ))
+        }
+    }
+}
+
+/// How a ConversionReview opens.
+#[derive(Debug, Default)]
+struct Opening {
+    api_version: Option<String>,
+    kind: Option<String>,
+    uid: Option<String>,
+}
+
+impl Opening {
+    fn is_complete(&self) -> bool {
+        self.api_version.is_some() && self.kind.is_some() && self.uid.is_some()
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Opening {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a ConversionReview")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "apiVersion" => self.api_version = map.next_value()?,
+                "kind" => self.kind = map.next_value()?,
+                "request" => map.next_value_seed(Question(self))?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            if self.is_complete() {
+                return Err(serde::de::Error::custom("nothing more is wanted"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The request of a review, up to its uid.
+struct Question<'a>(&'a mut Opening);
+
+impl<'de> DeserializeSeed<'de> for Question<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Question<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a ConversionReview request")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "uid" {
+                self.0.uid = Some(map.next_value()?);
+                if self.0.is_complete() {
+                    return Err(serde::de::Error::custom("nothing more is wanted"));
+                }
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -121,4 +230,52 @@ fn of_kind(bytes: &[u8], version: &str, kind: &str) -> Result<Value, Refusal> {
         )));
     }
     Ok(review)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uid_of_a_conversion_is_read_before_its_objects() {
+        let head = r#""apiVersion":"apiextensions.k8s.io/v1","kind":"ConversionReview""#;
+        let rows = [
+            (
+                format!(r#"{{{head},"request":{{"uid":"u","objects":[nonsense"#),
+                Ok("u"),
+            ),
+            (
+                format!(r#"{{"request":{{"objects":[{{}}],"uid":"u"}},{head}}}"#),
+                Ok("u"),
+            ),
+            (
+                format!(r#"{{{head},"request":{{"objects":[]}}}}"#),
+                Err("request.uid: missing"),
+            ),
+            (format!(r"{{{head}}}"), Err("request.uid: missing")),
+            (
+                format!(r#"{{{head},"request":7}}"#),
+                Err("not JSON: invalid type"),
+            ),
+            ("[]".to_owned(), Err("not JSON: invalid type")),
+            ("{".to_owned(), Err("not JSON: EOF")),
+            (
+                r#"{"kind":"AdmissionReview","apiVersion":"v1","request":{"uid":"u"}}"#.to_owned(),
+                Err("kind \"Adm"),
+            ),
+            (
+                r#"{"request":{"uid":"u"}}"#.to_owned(),
+                Err("apiVersion null, kind null"),
+            ),
+        ];
+        for (body, expected) in rows {
+            match (conversion(body.as_bytes()), expected) {
+                (Ok(uid), Ok(expected)) => assert_eq!(uid, expected, "{body}"),
+                (Err(refusal), Err(expected)) => {
+                    assert!(refusal.to_string().contains(expected), "{body}: {refusal}")
+                }
+                (found, _) => panic!("{body}: {found:?}"),
+            }
+        }
+    }
 }

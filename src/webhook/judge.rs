@@ -196,7 +196,7 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings)
     } = report(subject, object, settings);
     let mut told = Vec::new();
     if let Some(old) = old {
-        told = ratchet(&mut violations, report(subject, old, settings).violations);
+        told = ratchet(&mut violations, &report(subject, old, settings).violations);
     }
     let line = |violation: &Violation| {
         let field = spelled_for(&violation.path, version, object);
@@ -292,15 +292,13 @@ fn says_the_same(object: &Value, old: &Value) -> bool {
 
 /// Takes out of `now` what was wrong `before` already, and returns it: an update is refused only for mistakes it
 /// makes. A mistake is the same when rule, place and value are; positions in lists may shift.
-fn ratchet(now: &mut Vec<Violation>, before: Vec<Violation>) -> Vec<Violation> {
+fn ratchet(now: &mut Vec<Violation>, before: &[Violation]) -> Vec<Violation> {
     let mut before: Vec<_> = before.iter().map(identity).collect();
-    let mut tolerated = Vec::new();
-    let (kept, old): (Vec<_>, Vec<_>) = std::mem::take(now).into_iter().partition(|violation| {
+    let (made, tolerated) = std::mem::take(now).into_iter().partition(|violation| {
         let known = before.iter().position(|known| *known == identity(violation));
         known.map(|index| before.swap_remove(index)).is_none()
     });
-    *now = kept;
-    tolerated.extend(old);
+    *now = made;
     tolerated
 }
 

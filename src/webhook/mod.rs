@@ -25,10 +25,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri, header};
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::api::convert::{Reviewed, review_bytes};
 use crate::model::parse::Settings;
 use crate::telemetry::Metrics;
 
@@ -150,7 +150,7 @@ async fn admit(
     let count = |verdict| {
         state
             .metrics
-            .review(hook.as_str(), verdict, began.elapsed().as_secs_f64())
+            .review(hook.as_str(), verdict, began.elapsed().as_secs_f64());
     };
     let Some(permit) = state.budgets.admission() else {
         count("shed");
@@ -323,41 +323,42 @@ struct Converted {
 }
 
 fn convert_all(bytes: &Bytes, uid: &OnceLock<String>) -> Result<Converted, Refusal> {
-    let review = envelope::conversion(bytes)?;
-    let request = &review["request"];
-    let to = match request["desiredAPIVersion"].as_str() {
-        Some("flagger.app/v1beta1") => "v1beta1",
-        Some("flagger.app/v1alpha3") => "v1alpha3",
-        Some(_) | None => "unknown",
+    let found = envelope::conversion(bytes)?;
+    let uid: &str = uid.get_or_init(|| found);
+    let reviewed = catch_unwind(AssertUnwindSafe(|| review_bytes(bytes))).unwrap_or_else(|panic| {
+        tracing::error!(uid, reason = panic_text(&*panic), "conversion panicked");
+        let reason = "the conversion failed; the log of verdigris has the reason".to_owned();
+        Reviewed {
+            answer: answer::conversion_failure(uid, &reason).to_string().into_bytes(),
+            uid: uid.to_owned(),
+            to: String::new(),
+            objects: 0,
+            stashes_dropped: 0,
+            failure: Some(reason),
+        }
+    });
+    let to = match reviewed.to.as_str() {
+        "flagger.app/v1beta1" => "v1beta1",
+        "flagger.app/v1alpha3" => "v1alpha3",
+        _ => "unknown",
     };
-    let objects = request["objects"].as_array().map_or(0, Vec::len) as u64;
-    if let Some(found) = request["uid"].as_str() {
-        let _ = uid.set(found.to_owned());
+    if let Some(reason) = &reviewed.failure {
+        tracing::warn!(uid, to = reviewed.to, reason, "conversion refused");
     }
-    let answer = catch_unwind(AssertUnwindSafe(|| crate::api::convert::review(review.clone())))
-        .unwrap_or_else(|panic| {
-            let uid = request["uid"].as_str().unwrap_or_default();
-            tracing::error!(uid, reason = panic_text(&*panic), "conversion panicked");
-            answer::conversion_failure(uid, "the conversion failed; the log of verdigris has the reason")
-        });
-    let succeeded = answer.pointer("/response/result/status").and_then(Value::as_str) == Some("Success");
-    if !succeeded {
-        let reason = answer
-            .pointer("/response/result/message")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+    if reviewed.stashes_dropped > 0 {
+        let objects = reviewed.stashes_dropped;
         tracing::warn!(
-            uid = request["uid"].as_str(),
+            uid,
+            to,
             objects,
-            reason,
-            "conversion refused"
+            "parts the wanted version cannot say are too large to be kept aside"
         );
     }
     Ok(Converted {
         to,
-        succeeded,
-        objects,
-        answer: serde_json::to_vec(&answer).unwrap_or_default(),
+        succeeded: reviewed.failure.is_none(),
+        objects: reviewed.objects,
+        answer: reviewed.answer,
     })
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
-use super::{ConvertError, convert};
+use super::{ConvertError, Stash, convert, convert_noting};
 
 /// Answers a decoded `ConversionReview`.
 pub fn review(review: Value) -> Value {
@@ -34,64 +34,111 @@ pub fn review(review: Value) -> Value {
         None | Some(Value::Null) => Vec::new(),
         Some(_) => return failure(&uid, "request.objects: found no list; expected a list of objects"),
     };
-    match objects
-        .into_iter()
-        .map(|object| convert(object, &to))
-        .collect::<Result<Vec<_>, _>>()
-    {
-        Ok(converted) => answer(json!({
-            "uid": uid,
-            "result": {"status": "Success"},
-            "convertedObjects": converted,
-        })),
+    let converted: Result<Vec<Value>, ConvertError> =
+        objects.into_iter().map(|object| convert(object, &to)).collect();
+    match converted {
+        Ok(converted) => answer([
+            ("uid".to_owned(), Value::String(uid)),
+            ("result".to_owned(), json!({"status": "Success"})),
+            ("convertedObjects".to_owned(), Value::Array(converted)),
+        ]),
         Err(error) => failure(&uid, &error.to_string()),
     }
 }
 
-fn answer(response: Value) -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "ConversionReview",
-        "response": response,
-    })
+/// The review around a response. (`json!` would copy the objects.)
+fn answer<const N: usize>(response: [(String, Value); N]) -> Value {
+    let mut review = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview"});
+    review["response"] = Value::Object(response.into_iter().collect());
+    review
 }
 
 fn failure(uid: &str, message: &str) -> Value {
-    answer(json!({"uid": uid, "result": {"status": "Failure", "message": message}, "convertedObjects": []}))
+    answer([
+        ("uid".to_owned(), Value::String(uid.to_owned())),
+        (
+            "result".to_owned(),
+            json!({"status": "Failure", "message": message}),
+        ),
+        ("convertedObjects".to_owned(), Value::Array(Vec::new())),
+    ])
+}
+
+/// The answer to a `ConversionReview` that came over the wire, and what a log or a metric wants to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reviewed {
+    /// The answer, printed.
+    pub answer: Vec<u8>,
+    /// `request.uid`; empty when it could not be read.
+    pub uid: String,
+    /// `request.desiredAPIVersion`; empty when it could not be read.
+    pub to: String,
+    /// Number of objects converted.
+    pub objects: u64,
+    /// Number of objects whose stash was too large to be kept.
+    pub stashes_dropped: u64,
+    /// Why the review failed, when it did.
+    pub failure: Option<String>,
 }
 
 /// Answers a `ConversionReview` as it came over the wire.
 ///
 /// Objects are converted and printed one by one as they are read, so a review of ten thousand holds one object tree
 /// at a time. The answer equals what [`review`] gives.
-pub fn review_bytes(body: &[u8]) -> Vec<u8> {
+pub fn review_bytes(body: &[u8]) -> Reviewed {
     let mut streamed = Streamed::default();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let read = Envelope(&mut streamed, body.len())
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end());
-    let response = match (read, streamed.outcome) {
-        (Err(error), _) => failure(&streamed.uid, &format!("the review cannot be read: {error}")),
+    let Streamed { uid, to, outcome, .. } = streamed;
+    let mut reviewed = Reviewed {
+        answer: Vec::new(),
+        uid,
+        to: to.unwrap_or_default(),
+        objects: streamed.objects,
+        stashes_dropped: streamed.stashes_dropped,
+        failure: None,
+    };
+    match (read, outcome) {
+        (Err(error), _) => reviewed.fail(format!("the review cannot be read: {error}")),
+        (Ok(()), Outcome::Refused(error)) => reviewed.fail(error.to_string()),
         (Ok(()), Outcome::Converted(objects)) => {
-            let uid = Value::String(streamed.uid).to_string();
-            let mut out = Vec::with_capacity(objects.len() + 256);
-            out.extend_from_slice(
-                br#"{"apiVersion":"apiextensions.k8s.io/v1","kind":"ConversionReview","response":{"uid":"#,
-            );
-            out.extend_from_slice(uid.as_bytes());
-            out.extend_from_slice(br#","result":{"status":"Success"},"convertedObjects":["#);
-            out.extend_from_slice(&objects);
-            out.extend_from_slice(b"]}}");
-            return out;
+            let uid = Value::String(reviewed.uid.clone()).to_string();
+            let answer = &mut reviewed.answer;
+            answer.reserve_exact(objects.len() + uid.len() + 160);
+            answer
+                .extend_from_slice(br#"{"apiVersion":"apiextensions.k8s.io/v1","kind":"ConversionReview","#);
+            answer.extend_from_slice(br#""response":{"uid":"#);
+            answer.extend_from_slice(uid.as_bytes());
+            answer.extend_from_slice(br#","result":{"status":"Success"},"convertedObjects":["#);
+            answer.extend_from_slice(&objects);
+            answer.extend_from_slice(b"]}}");
         }
-        (Ok(()), Outcome::Refused(error)) => failure(&streamed.uid, &error.to_string()),
         // Not in the order Go prints a review in: read it as a whole.
         (Ok(()), Outcome::OutOfOrder) => match serde_json::from_slice(body) {
-            Ok(value) => review(value),
-            Err(error) => failure(&streamed.uid, &format!("the review cannot be read: {error}")),
+            Ok(whole) => {
+                let answer = review(whole);
+                let failure = answer.pointer("/response/result/message").and_then(Value::as_str);
+                reviewed.failure = failure.map(str::to_owned);
+                let objects = answer
+                    .pointer("/response/convertedObjects")
+                    .and_then(Value::as_array);
+                reviewed.objects = objects.map_or(0, Vec::len) as u64;
+                reviewed.answer = answer.to_string().into_bytes();
+            }
+            Err(error) => reviewed.fail(format!("the review cannot be read: {error}")),
         },
-    };
-    response.to_string().into_bytes()
+    }
+    reviewed
+}
+
+impl Reviewed {
+    fn fail(&mut self, message: String) {
+        self.answer = failure(&self.uid, &message).to_string().into_bytes();
+        self.failure = Some(message);
+        self.objects = 0;
+    }
 }
 
 /// What has been read of a review.
@@ -99,6 +146,8 @@ pub fn review_bytes(body: &[u8]) -> Vec<u8> {
 struct Streamed {
     uid: String,
     to: Option<String>,
+    objects: u64,
+    stashes_dropped: u64,
     outcome: Outcome,
 }
 
@@ -164,10 +213,10 @@ impl<'de> Visitor<'de> for Request<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
-            match (key.as_str(), self.0.to.as_deref()) {
-                ("uid", _) => self.0.uid = map.next_value()?,
-                ("desiredAPIVersion", _) => self.0.to = Some(map.next_value()?),
-                ("objects", Some(to)) => self.0.outcome = map.next_value_seed(Objects(to, self.1))?,
+            match key.as_str() {
+                "uid" => self.0.uid = map.next_value()?,
+                "desiredAPIVersion" => self.0.to = Some(map.next_value()?),
+                "objects" if self.0.to.is_some() => map.next_value_seed(Objects(self.0, self.1))?,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -178,39 +227,44 @@ impl<'de> Visitor<'de> for Request<'_> {
 }
 
 /// Converts the objects as they are read.
-struct Objects<'a>(&'a str, usize);
+struct Objects<'a>(&'a mut Streamed, usize);
 
 impl<'de> DeserializeSeed<'de> for Objects<'_> {
-    type Value = Outcome;
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Outcome, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
 impl<'de> Visitor<'de> for Objects<'_> {
-    type Value = Outcome;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of objects")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Outcome, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let to = self.0.to.clone().unwrap_or_default();
         let mut out = Vec::with_capacity(self.1 + self.1 / 8);
         while let Some(object) = seq.next_element::<Value>()? {
-            match convert(object, self.0) {
-                Ok(converted) => {
+            match convert_noting(object, &to) {
+                Ok((converted, stash)) => {
                     if !out.is_empty() {
                         out.push(b',');
                     }
                     serde_json::to_writer(&mut out, &converted).map_err(serde::de::Error::custom)?;
+                    self.0.objects += 1;
+                    self.0.stashes_dropped += u64::from(stash == Stash::TooLarge);
                 }
                 Err(error) => {
                     while seq.next_element::<IgnoredAny>()?.is_some() {}
-                    return Ok(Outcome::Refused(error));
+                    self.0.outcome = Outcome::Refused(error);
+                    return Ok(());
                 }
             }
         }
-        Ok(Outcome::Converted(out))
+        self.0.outcome = Outcome::Converted(out);
+        Ok(())
     }
 }

@@ -224,13 +224,13 @@ pub(super) fn entries(
         .into_iter()
         .map(|(p, o)| {
             let u = guarded(&p, source);
-            let g = match guards.iter().rev().find(|(path, _)| *path == u) {
-                Some((_, digest)) => digest.clone(),
-                None => {
-                    let digest = guard(object, &u, source.other());
-                    guards.push((u.clone(), digest.clone()));
-                    digest
-                }
+            let known = guards.iter().rev().find(|(path, _)| *path == u);
+            let g = if let Some((_, digest)) = known {
+                digest.clone()
+            } else {
+                let digest = guard(object, &u, source.other());
+                guards.push((u.clone(), digest.clone()));
+                digest
             };
             Entry { g, o, p, u }
         })

@@ -6,8 +6,8 @@ use serde_json::Number;
 
 use super::mesh::AnalysisMatch;
 
-/// Go durations (`30s`, `1m30s`, `1.5h`), without a sign. Sharper judgement (zero, too short) is admission's.
-const GO_DURATION: &str = r"^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$";
+/// Go durations (`30s`, `1m30s`, `1.5h`), not negative. Sharper judgement (zero, too short) is admission's.
+const GO_DURATION: &str = r"^\+?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$";
 
 /// Go or Prometheus durations (`1m`, `1h30m`, `1d`), as a metric's interval is put into a query.
 const RANGE_DURATION: &str = r"^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d|w|y))+$";
@@ -16,11 +16,13 @@ wire! {
     /// How a new revision is judged (Flagger `CanaryAnalysis`).
     ///
     /// Exactly one of `iterations`, `stepWeight` and `stepWeights` names the strategy.
-    #[schemars(extend("oneOf" = serde_json::json!([
-        {"required": ["interval", "threshold", "iterations"]},
-        {"required": ["interval", "threshold", "stepWeight"]},
-        {"required": ["interval", "threshold", "stepWeights"]}
-    ])))]
+    #[schemars(extend(
+        "required" = ["interval", "threshold"],
+        "x-kubernetes-validations" = serde_json::json!([{
+            "rule": "[has(self.iterations), has(self.stepWeight), has(self.stepWeights)].exists_one(given, given)",
+            "message": "exactly one of iterations (blue/green, A/B), stepWeight and stepWeights (canary) is expected"
+        }])
+    ))]
     CanaryAnalysis {
         /// Time between two checks.
         #[schemars(extend("pattern" = GO_DURATION))]

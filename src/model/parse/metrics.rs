@@ -133,6 +133,13 @@ fn entry(
                 |word| format!("did you mean {word}?"),
             ));
     }
+    if built_in.is_some() && context.is_kubernetes() && context.target.kind == TargetKind::DaemonSet {
+        findings.add(
+            &rules::DAEMON_SET_BUILT_IN,
+            &item.path.key("name"),
+            format!("{name} with a DaemonSet as target"),
+        );
+    }
     if built_in.is_some() && context.is_kubernetes() && context.target.kind == TargetKind::Service {
         findings.add(
             &rules::SERVICE_BUILT_IN,

@@ -3,9 +3,12 @@
 use crate::model::promql::{self, Problem, Severity};
 use crate::model::rules;
 use crate::model::template::Context;
-use crate::model::violation::{Code, Violation};
+use crate::model::violation::{Code, FieldPath, Violation};
 
 use super::fields::{Field, Findings};
+
+/// Problems told of one query: a hostile one has thousands, and a person mends a few at a time.
+const MOST: usize = 8;
 
 /// Judges a PromQL template; every problem becomes a finding with line, column and the line itself.
 pub(super) fn promql(field: &Field<'_>, text: &str, values: &Context, findings: &mut Findings) {
@@ -13,14 +16,16 @@ pub(super) fn promql(field: &Field<'_>, text: &str, values: &Context, findings: 
         findings.add(&rules::QUERY_EMPTY, &field.path, "only white space");
         return;
     }
-    for problem in promql::judge(text, values) {
-        report(field, problem, findings);
+    for problem in promql::judge(text, values).into_iter().take(MOST) {
+        report(&field.path, problem, findings);
     }
 }
 
-fn report(field: &Field<'_>, problem: Problem, findings: &mut Findings) {
+fn report(path: &FieldPath, problem: Problem, findings: &mut Findings) {
+    // Flagger runs every Go template, so what we cannot render is no mistake of its author.
+    let refused = problem.severity == Severity::Error && problem.code != rules::TEMPLATE_UNSUPPORTED.code.0;
     let violation = Violation {
-        path: field.path.clone(),
+        path: path.clone(),
         code: Code(problem.code),
         found: format!(
             "line {}, column {}: {}",
@@ -30,18 +35,20 @@ fn report(field: &Field<'_>, problem: Problem, findings: &mut Findings) {
         fix: problem.fix,
         snippet: (!problem.snippet.is_empty()).then_some(problem.snippet),
     };
-    match problem.severity {
-        Severity::Error => findings.report.violations.push(violation),
-        Severity::Warning => findings.report.warnings.push(violation),
+    if refused {
+        findings.report.violations.push(violation);
+    } else {
+        findings.report.warnings.push(violation);
     }
 }
 
-/// Judges only the template of a query in another language; what PromQL would say about the rest does not count.
+/// Judges only the template of a query in another language.
 pub(super) fn template(field: &Field<'_>, text: &str, findings: &mut Findings) {
-    for problem in promql::judge(text, &Context::stand_in()) {
-        if problem.code.starts_with("template") {
-            report(field, problem, findings);
-        }
+    for problem in promql::judge_template(text, &Context::stand_in())
+        .into_iter()
+        .take(MOST)
+    {
+        report(&field.path, problem, findings);
     }
 }
 

@@ -1,8 +1,8 @@
 //! A parsed query: every node with its place and its type.
 
 use super::functions::Aggregation;
-use super::lexer::Operator;
 use super::place::Span;
+use super::word::Operator;
 
 /// What an expression answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

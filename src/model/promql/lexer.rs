@@ -4,205 +4,11 @@
 //! Promises: time linear in the text; the first broken place ends the tokens with [`Tok::Broken`] and a
 //! [`Fault`] for it; brackets nest no deeper than [`MAX_DEPTH`].
 
-use super::functions::Aggregation;
 use super::literal;
 use super::place::Span;
 use super::slip;
+use super::word::{Operator, Word};
 use super::{Code, Fault, MAX_DEPTH};
-
-/// An operator between (or before) operands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operator {
-    /// `+`
-    Add,
-    /// `-`
-    Sub,
-    /// `*`
-    Mul,
-    /// `/`
-    Div,
-    /// `%`
-    Mod,
-    /// `^`
-    Pow,
-    /// `atan2`
-    Atan2,
-    /// `==`
-    Equal,
-    /// `!=`
-    NotEqual,
-    /// `<`
-    Less,
-    /// `<=`
-    LessEqual,
-    /// `>`
-    Greater,
-    /// `>=`
-    GreaterEqual,
-    /// `</`, native histograms
-    TrimUpper,
-    /// `>/`, native histograms
-    TrimLower,
-    /// `and`
-    And,
-    /// `or`
-    Or,
-    /// `unless`
-    Unless,
-}
-
-impl Operator {
-    /// Binding strength: the greater binds tighter.
-    pub(super) fn strength(self) -> u8 {
-        match self {
-            Self::Or => 1,
-            Self::And | Self::Unless => 2,
-            Self::Equal
-            | Self::NotEqual
-            | Self::Less
-            | Self::LessEqual
-            | Self::Greater
-            | Self::GreaterEqual
-            | Self::TrimUpper
-            | Self::TrimLower => 3,
-            Self::Add | Self::Sub => 4,
-            Self::Mul | Self::Div | Self::Mod | Self::Atan2 => 5,
-            Self::Pow => 6,
-        }
-    }
-
-    /// Whether the operator compares, and so takes `bool`.
-    pub(super) fn compares(self) -> bool {
-        matches!(
-            self,
-            Self::Equal | Self::NotEqual | Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual
-        )
-    }
-
-    /// Whether the operator works on sets of series.
-    pub(super) fn works_on_sets(self) -> bool {
-        matches!(self, Self::And | Self::Or | Self::Unless)
-    }
-
-    /// The operator as PromQL writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Add => "+",
-            Self::Sub => "-",
-            Self::Mul => "*",
-            Self::Div => "/",
-            Self::Mod => "%",
-            Self::Pow => "^",
-            Self::Atan2 => "atan2",
-            Self::Equal => "==",
-            Self::NotEqual => "!=",
-            Self::Less => "<",
-            Self::LessEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterEqual => ">=",
-            Self::TrimUpper => "</",
-            Self::TrimLower => ">/",
-            Self::And => "and",
-            Self::Or => "or",
-            Self::Unless => "unless",
-        }
-    }
-}
-
-/// A word with a meaning of its own outside braces, written in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
-    Operator(Operator),
-    Aggregation(Aggregation),
-    Offset,
-    Anchored,
-    Smoothed,
-    By,
-    Without,
-    On,
-    Ignoring,
-    GroupLeft,
-    GroupRight,
-    Fill,
-    FillLeft,
-    FillRight,
-    Bool,
-    Start,
-    End,
-    Step,
-    Range,
-    MaxOf,
-    MinOf,
-}
-
-/// Words that are not operators or aggregations.
-const WORDS: [(&str, Word); 19] = [
-    ("offset", Word::Offset),
-    ("anchored", Word::Anchored),
-    ("smoothed", Word::Smoothed),
-    ("by", Word::By),
-    ("without", Word::Without),
-    ("on", Word::On),
-    ("ignoring", Word::Ignoring),
-    ("group_left", Word::GroupLeft),
-    ("group_right", Word::GroupRight),
-    ("fill", Word::Fill),
-    ("fill_left", Word::FillLeft),
-    ("fill_right", Word::FillRight),
-    ("bool", Word::Bool),
-    ("start", Word::Start),
-    ("end", Word::End),
-    ("step", Word::Step),
-    ("range", Word::Range),
-    ("max_of", Word::MaxOf),
-    ("min_of", Word::MinOf),
-];
-
-impl Word {
-    fn of(text: &str) -> Option<Self> {
-        let lower = text.to_ascii_lowercase();
-        let operator = match lower.as_str() {
-            "and" => Some(Operator::And),
-            "or" => Some(Operator::Or),
-            "unless" => Some(Operator::Unless),
-            "atan2" => Some(Operator::Atan2),
-            _ => None,
-        };
-        if let Some(operator) = operator {
-            return Some(Self::Operator(operator));
-        }
-        if let Some(aggregation) = Aggregation::ALL.into_iter().find(|one| one.name() == lower) {
-            return Some(Self::Aggregation(aggregation));
-        }
-        WORDS
-            .iter()
-            .find(|(word, _)| *word == lower)
-            .map(|(_, word)| *word)
-    }
-
-    /// Whether the word may also be the name of a metric.
-    pub(super) fn names_a_metric(self) -> bool {
-        match self {
-            Self::Operator(operator) => operator != Operator::Atan2,
-            Self::On | Self::Ignoring | Self::GroupLeft | Self::GroupRight | Self::Bool => false,
-            Self::Aggregation(_)
-            | Self::Offset
-            | Self::Anchored
-            | Self::Smoothed
-            | Self::By
-            | Self::Without
-            | Self::Fill
-            | Self::FillLeft
-            | Self::FillRight
-            | Self::Start
-            | Self::End
-            | Self::Step
-            | Self::Range
-            | Self::MaxOf
-            | Self::MinOf => true,
-        }
-    }
-}
 
 /// What a token is; its text is its span's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,7 +76,7 @@ pub(super) fn tokens(query: &str) -> Tokens {
         range_has_value: false,
         range_has_colon: false,
     };
-    let broken = lexer.run().err().map(|fault| *fault);
+    let broken = lexer.run().err();
     let place = Span::at(query.len());
     lexer.list.push(match &broken {
         Some(fault) => Token {
@@ -311,7 +117,7 @@ struct Lexer<'a> {
     range_has_colon: bool,
 }
 
-type Step = Result<(), Box<Fault>>;
+type Step = Result<(), Fault>;
 
 impl Lexer<'_> {
     fn run(&mut self) -> Step {
@@ -338,13 +144,13 @@ impl Lexer<'_> {
         }
     }
 
-    fn unclosed(&self, opener: usize) -> Box<Fault> {
+    fn unclosed(&self, opener: usize) -> Fault {
         let (open, close, what) = match self.bytes.get(opener) {
             Some(b'{') => ("{", "}", "label matchers"),
             Some(b'[') => ("[", "]", "range"),
             _ => ("(", ")", "parenthesis"),
         };
-        Fault::boxed(
+        Fault::new(
             Code::Syntax,
             Span::new(opener, opener + 1),
             format!("`{open}` opened here is never closed"),
@@ -382,8 +188,13 @@ impl Lexer<'_> {
     fn after_matcher_operator(&self) -> bool {
         matches!(
             self.list.last().map(|token| token.tok),
-            Some(Tok::Assign | Tok::Matches | Tok::MatchesNot | Tok::DoubleEqual)
-                | Some(Tok::Operator(Operator::NotEqual))
+            Some(
+                Tok::Assign
+                    | Tok::Matches
+                    | Tok::MatchesNot
+                    | Tok::DoubleEqual
+                    | Tok::Operator(Operator::NotEqual)
+            )
         )
     }
 
@@ -461,7 +272,7 @@ impl Lexer<'_> {
     fn colon(&mut self) -> Step {
         let here = Span::new(self.at, self.at + 1);
         let fault = |found: &str, fix: &str| {
-            Fault::boxed(
+            Fault::new(
                 Code::Syntax,
                 here,
                 found.to_owned(),
@@ -523,7 +334,7 @@ impl Lexer<'_> {
 
     fn open(&mut self) -> Step {
         if self.open.len() >= MAX_DEPTH {
-            return Err(Fault::boxed(
+            return Err(Fault::new(
                 Code::Limit,
                 Span::new(self.at, self.at + 1),
                 format!("brackets nested more than {MAX_DEPTH} deep"),
@@ -551,7 +362,7 @@ impl Lexer<'_> {
                     _ => ("(", ")"),
                 };
                 let (line, column) = super::place::position(self.query, place);
-                Err(Fault::boxed(
+                Err(Fault::new(
                     Code::Syntax,
                     here,
                     format!("`{closer}` while `{open}` from line {line}, column {column} is still open"),
@@ -559,7 +370,7 @@ impl Lexer<'_> {
                     format!("add `{close}` before this `{closer}`, or remove the `{closer}`"),
                 ))
             }
-            None => Err(Fault::boxed(
+            None => Err(Fault::new(
                 Code::Syntax,
                 here,
                 format!("`{closer}` closes nothing"),

@@ -7,7 +7,7 @@ use super::place::Span;
 use super::{Code, Fault};
 
 /// The end of the quoted string that begins at `start`, or what is wrong with it.
-pub(super) fn string_end(query: &str, start: usize) -> Result<usize, Box<Fault>> {
+pub(super) fn string_end(query: &str, start: usize) -> Result<usize, Fault> {
     let quote = query[start..].chars().next().unwrap_or('"');
     let body = start + quote.len_utf8();
     let mut characters = query[body..].char_indices();
@@ -18,7 +18,7 @@ pub(super) fn string_end(query: &str, start: usize) -> Result<usize, Box<Fault>>
         }
         match character {
             '\u{FFFD}' => {
-                return Err(Fault::boxed(
+                return Err(Fault::new(
                     Code::Syntax,
                     Span::new(place, place + character.len_utf8()),
                     "a replacement character (U+FFFD) in a string".to_owned(),
@@ -31,7 +31,7 @@ pub(super) fn string_end(query: &str, start: usize) -> Result<usize, Box<Fault>>
                 let (_, length) = escape(&query[place..], quote).map_err(|found| {
                     let length = query[place..].chars().take(2).map(char::len_utf8).sum::<usize>();
                     let sequence = &query[place..place + length];
-                    Fault::boxed(
+                    Fault::new(
                         Code::Syntax,
                         Span::new(place, place + length),
                         format!("{found} `{sequence}` in a string"),
@@ -47,7 +47,7 @@ pub(super) fn string_end(query: &str, start: usize) -> Result<usize, Box<Fault>>
             _ => {}
         }
     }
-    Err(Fault::boxed(
+    Err(Fault::new(
         Code::Syntax,
         Span::new(start, body),
         format!("the string opened with {quote} is never closed"),
@@ -216,7 +216,16 @@ pub(super) fn number(text: &str) -> Option<f64> {
         (None, Some(digits)) if !digits.is_empty() => (digits.strip_prefix('_').unwrap_or(digits), 8),
         (None, _) => (lower.as_str(), 10),
     };
-    if digits.starts_with('_') || lower.ends_with('_') || digits.contains("__") {
+    // An underscore stands between two digits, or between the prefix and a digit.
+    let bytes = lower.as_bytes();
+    let misplaced = bytes.iter().enumerate().any(|(at, byte)| {
+        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+        let after = bytes.get(at + 1);
+        *byte == b'_'
+            && !(before.is_some_and(|byte| byte.is_ascii_hexdigit() || *byte == b'x')
+                && after.is_some_and(u8::is_ascii_hexdigit))
+    });
+    if misplaced {
         return None;
     }
     let plain = digits.replace('_', "");
@@ -318,7 +327,7 @@ mod tests {
         ] {
             assert_eq!(number(text), Some(value), "{text}");
         }
-        for text in ["1e", "1_", "0_", "0xFFFFFFFFFFFFFFFFF", "1e400"] {
+        for text in ["1e", "1_", "0_", "0._5", "0xFFFFFFFFFFFFFFFFF", "1e400"] {
             assert_eq!(number(text), None, "{text}");
         }
         assert!(number("nAn").is_some_and(f64::is_nan));
@@ -330,7 +339,7 @@ mod tests {
             ("1+2", (1, true)),
             ("1e+3)", (4, true)),
             ("0x1F ", (4, true)),
-            ("0xeee", (5, false)),
+            ("0xeee", (4, false)),
             ("1.2.3", (4, false)),
             ("1__0", (2, false)),
             ("5m", (1, false)),
@@ -357,8 +366,8 @@ mod tests {
     fn strings_end_and_stand_for_their_bytes() {
         for (text, value) in [
             (r#""a\"b" x"#, &b"a\"b"[..]),
-            (r#"'it\'s'"#, b"it's"),
-            (r#"`\d+` + 1"#, br"\d+"),
+            (r"'it\'s'", b"it's"),
+            (r"`\d+` + 1", br"\d+"),
             (r#""\x41\101\u00e4\U0001F600""#, "AA\u{e4}\u{1F600}".as_bytes()),
             (r#""\xff""#, b"\xff"),
             ("`a\nb`", b"a\nb"),

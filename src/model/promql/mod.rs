@@ -1,8 +1,8 @@
 //! PromQL, bounded: parse, type-check, and say where a query broke and how to mend it.
 //!
 //! Owns: the verdict on a metric query, in words that end the problem. Promises: the verdict of Prometheus 3's own
-//! parser on all stable syntax, a warning for what a server knows only behind a feature flag; linear time and a bounded stack
-//! for any text whatever. Never: evaluates a query or asks a server.
+//! parser on all stable syntax, a warning for what a server knows only behind a feature flag; linear time and a
+//! bounded stack for any text whatever. Never: evaluates a query or asks a server.
 //!
 //! ```
 //! use verdigris::model::{promql, template::Context};
@@ -13,12 +13,16 @@
 //! ```
 
 pub mod ast;
+mod call;
+mod clause;
 mod functions;
 mod judge;
 mod lexer;
 mod literal;
 mod parser;
 pub mod place;
+mod range;
+mod refuse;
 mod regex;
 mod selector;
 mod slip;
@@ -26,12 +30,14 @@ pub(crate) mod spelling;
 #[cfg(test)]
 mod tests;
 mod types;
+mod unicode;
+mod word;
 
 pub use ast::{Expr, ValueType};
 pub use functions::Aggregation;
 pub use judge::{Problem, Severity, judge, judge_template};
-pub use lexer::Operator;
 pub use place::{Span, snippet};
+pub use word::Operator;
 
 /// The longest query that is looked at, in bytes.
 pub const MAX_BYTES: usize = 8 * 1024;
@@ -96,14 +102,14 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn boxed(code: Code, span: Span, found: String, expected: String, fix: String) -> Box<Self> {
-        Box::new(Self {
+    fn new(code: Code, span: Span, found: String, expected: String, fix: String) -> Self {
+        Self {
             code,
             span,
             found,
             expected,
             fix,
-        })
+        }
     }
 }
 
@@ -263,18 +269,17 @@ const EMPTY_SELECTOR: &str = "a selector that matches every series";
 /// A text on one line, cut to a length that fits into a sentence.
 fn short(text: &str) -> String {
     const LONGEST: usize = 40;
-    let mut words = text.split_whitespace();
-    let mut line = words.next().unwrap_or_default().to_owned();
-    for word in words {
-        if line.len() > LONGEST * 4 {
-            break;
+    let mut line = String::new();
+    // One blank for any run of them; a little more than fits is enough to know that it does not.
+    for character in text.chars().take(LONGEST * 4) {
+        let character = if character.is_whitespace() { ' ' } else { character };
+        if character != ' ' || !line.ends_with(' ') {
+            line.push(character);
         }
-        line.push(' ');
-        line.push_str(word);
     }
     match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+        Some((end, _)) => format!("{}…", line[..end].trim_end()),
+        None => line.trim().to_owned(),
     }
 }
 

@@ -5,12 +5,13 @@
 //! comma, `=` for `==`) is reported and read as it was meant, so that the next one is reported too.
 
 use super::ast::{Expr, ExprKind, Moved, ValueType};
+use super::call;
 use super::functions::{self, Aggregation};
-use super::lexer::{self, Operator, Tok, Token, Word};
+use super::lexer::{self, Tok, Token};
 use super::literal;
 use super::place::Span;
-use super::spelling::nearest;
 use super::types::{self, Matching};
+use super::word::{Operator, Word};
 use super::{Code, Fault, Findings, MAX_MATCHERS, MAX_OPERATORS, quoted};
 
 /// Parsing cannot go on; the reason is among the findings.
@@ -20,7 +21,7 @@ pub(super) struct Stop;
 pub(super) type Parsed<T> = Result<T, Stop>;
 
 /// Parses a whole query.
-pub(super) fn parse<'a>(query: &'a str) -> (Option<Expr>, Findings<'a>) {
+pub(super) fn parse(query: &str) -> (Option<Expr>, Findings<'_>) {
     let lexed = lexer::tokens(query);
     let mut parser = Parser {
         query,
@@ -44,7 +45,7 @@ pub(super) struct Parser<'a> {
     operators: usize,
     matchers: usize,
     /// Argument lists open around the current place.
-    calls: usize,
+    pub(super) calls: usize,
     pub(super) findings: Findings<'a>,
 }
 
@@ -104,6 +105,12 @@ impl<'a> Parser<'a> {
         token
     }
 
+    /// The token before the current one.
+    pub(super) fn last(&self) -> Option<Token> {
+        let last = self.at.checked_sub(1).and_then(|index| self.tokens.get(index));
+        last.copied()
+    }
+
     /// Takes the token if it is this one.
     pub(super) fn accept(&mut self, tok: Tok) -> Option<Token> {
         (self.tok() == tok).then(|| self.take())
@@ -115,8 +122,7 @@ impl<'a> Parser<'a> {
 
     /// The end of the token before the current one.
     pub(super) fn end_of_last(&self) -> usize {
-        let last = self.at.checked_sub(1).and_then(|index| self.tokens.get(index));
-        last.map_or(0, |token| token.span.end)
+        self.last().map_or(0, |token| token.span.end)
     }
 
     // Findings.
@@ -269,74 +275,6 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `bool`, `on(…)`, `group_left(…)`, `fill(…)` behind an operator.
-    fn matching(&mut self) -> Parsed<Matching> {
-        let mut matching = Matching {
-            yields_bool: self.accept(Tok::Word(Word::Bool)).map(|token| token.span),
-            ..Matching::default()
-        };
-        if let Tok::Word(word @ (Word::On | Word::Ignoring)) = self.tok() {
-            let name = if word == Word::On { "on" } else { "ignoring" };
-            self.take();
-            matching.labels = Some((word == Word::On, self.labels(name)?));
-        }
-        if let Tok::Word(word @ (Word::GroupLeft | Word::GroupRight)) = self.tok() {
-            let name = if word == Word::GroupLeft {
-                "group_left"
-            } else {
-                "group_right"
-            };
-            if matching.labels.is_none() {
-                return Err(self.unexpected(
-                    "expected `on(…)` or `ignoring(…)` before a group clause",
-                    format!("write on(label) {name}(…)"),
-                ));
-            }
-            let place = self.take().span;
-            let labels = if self.tok() == Tok::OpenParen {
-                self.labels(name)?
-            } else {
-                Vec::new()
-            };
-            matching.group = Some((place, labels));
-        }
-        if let Tok::Word(word @ (Word::Fill | Word::FillLeft | Word::FillRight)) = self.tok() {
-            let place = self.fill()?;
-            matching.fill = Some(place);
-            let other = match word {
-                Word::FillLeft => Some(Word::FillRight),
-                Word::FillRight => Some(Word::FillLeft),
-                _ => None,
-            };
-            if other.is_some_and(|other| self.tok() == Tok::Word(other)) {
-                self.fill()?;
-            }
-        }
-        Ok(matching)
-    }
-
-    /// `fill(value)`; the word is the current token.
-    fn fill(&mut self) -> Parsed<Span> {
-        const EXPECTED: &str = "expected a number in parentheses, such as fill(0)";
-        let place = self.take().span;
-        self.findings.note(
-            place,
-            "`fill` is experimental".to_owned(),
-            "Prometheus reads it only with --enable-feature=promql-binop-fill-modifiers",
-        );
-        if self.accept(Tok::OpenParen).is_none() {
-            return Err(self.unexpected(EXPECTED, "write fill(0)"));
-        }
-        let _sign = self
-            .accept(Tok::Operator(Operator::Add))
-            .or_else(|| self.accept(Tok::Operator(Operator::Sub)));
-        self.seconds_or_number(EXPECTED)?;
-        if self.accept(Tok::CloseParen).is_none() {
-            return Err(self.unexpected("expected `)` after the value", "close the parenthesis"));
-        }
-        Ok(place)
-    }
-
     /// The value of a number or a duration, which is the current token.
     pub(super) fn seconds_or_number(&mut self, expected: &str) -> Parsed<f64> {
         let token = self.token();
@@ -423,52 +361,6 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Nothing an operand could begin with.
-    fn no_operand(&mut self) -> Stop {
-        const EXPECTED: &str = "expected a metric, a function, a number or a parenthesis";
-        let token = self.token();
-        let before = self
-            .at
-            .checked_sub(1)
-            .and_then(|index| self.tokens.get(index))
-            .copied();
-        let fix = match (before.map(|before| (before.tok, before)), token.tok) {
-            (Some((Tok::Operator(_) | Tok::Word(Word::Operator(_)), before)), Tok::End | Tok::CloseParen) => {
-                format!(
-                    "write what {} applies to, or remove it",
-                    quoted(self.query, before.span)
-                )
-            }
-            (Some((Tok::OpenParen, _)), Tok::CloseParen) => {
-                "write an expression between the parentheses".to_owned()
-            }
-            (Some((Tok::Operator(_) | Tok::Word(Word::Operator(_)), _)), Tok::Operator(_)) => {
-                "remove one of the two operators".to_owned()
-            }
-            (Some((Tok::OpenParen | Tok::Comma, _)), Tok::Comma) => "remove this comma".to_owned(),
-            (_, Tok::Operator(_) | Tok::Assign) => "write an operand before it".to_owned(),
-            (_, Tok::Word(_)) => "the word belongs behind an operator; it cannot name a metric".to_owned(),
-            _ => String::new(),
-        };
-        self.unexpected(EXPECTED, fix)
-    }
-
-    fn misspelt_aggregation(&mut self, token: Token) -> Stop {
-        let name = self.text(token.span).to_owned();
-        let names = Aggregation::ALL.into_iter().map(Aggregation::name);
-        self.findings.fault(
-            Code::Function,
-            token.span,
-            format!("`{}` before `by` or `without`", super::short(&name)),
-            "expected an aggregation such as sum, avg, max or count".to_owned(),
-            nearest(&name, names).map_or_else(
-                || "write sum by (label) (…)".to_owned(),
-                |near| format!("did you mean {near}?"),
-            ),
-        );
-        Stop
-    }
-
     fn parentheses(&mut self) -> Parsed<Expr> {
         let open = self.take();
         let calls = std::mem::take(&mut self.calls);
@@ -494,7 +386,7 @@ impl<'a> Parser<'a> {
         let (arguments, close) = self.arguments()?;
         let span = name.span.to(close);
         let result = match known {
-            Some(known) => types::call(&mut self.findings, known, name.span, &arguments, span),
+            Some(known) => call::call(&mut self.findings, known, name.span, &arguments, span),
             None => ValueType::Vector,
         };
         Ok(Expr {
@@ -502,25 +394,6 @@ impl<'a> Parser<'a> {
             result,
             kind: ExprKind::Call { function, arguments },
         })
-    }
-
-    fn unknown_function(&mut self, span: Span, name: &str) {
-        let names = functions::names().chain(Aggregation::ALL.into_iter().map(Aggregation::name));
-        let fix = if name == "holt_winters" {
-            "Prometheus 3 calls it double_exponential_smoothing".to_owned()
-        } else {
-            nearest(name, names).map_or_else(
-                || "use a function of the Prometheus documentation".to_owned(),
-                |near| format!("did you mean {near}?"),
-            )
-        };
-        self.findings.fault(
-            Code::Function,
-            span,
-            format!("the unknown function `{}`", super::short(name)),
-            "expected a function or aggregation of PromQL".to_owned(),
-            fix,
-        );
     }
 
     /// `(a, b)`; the arguments and the place of the closing parenthesis.
@@ -585,207 +458,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// `by (…)` or `without (…)`, if it stands here.
-    fn grouping(&mut self) -> Parsed<Option<Vec<String>>> {
-        let name = match self.tok() {
-            Tok::Word(Word::By) => "by",
-            Tok::Word(Word::Without) => "without",
-            _ => return Ok(None),
-        };
-        self.take();
-        self.labels(name).map(Some)
-    }
-
-    /// `(a, b)` behind `by`, `on`, `group_left`, …
-    fn labels(&mut self, after: &str) -> Parsed<Vec<String>> {
-        let mut labels = Vec::new();
-        if self.accept(Tok::OpenParen).is_none() {
-            let token = self.token();
-            if !matches!(token.tok, Tok::Name | Tok::MetricName | Tok::Word(_)) {
-                return Err(self.unexpected(
-                    &format!("expected labels in parentheses after `{after}`"),
-                    format!("write {after} (label)"),
-                ));
-            }
-            let label = self.text(token.span).to_owned();
-            self.fault(
-                token.span,
-                format!(
-                    "the label `{}` after `{after}` without parentheses",
-                    super::short(&label)
-                ),
-                &format!("expected labels in parentheses after `{after}`"),
-                format!("write {after} ({})", super::short(&label)),
-            );
-            self.take();
-            labels.push(label);
-            while self.tok() == Tok::Comma && matches!(self.following(), Tok::Name | Tok::MetricName) {
-                self.take();
-                let label = self.take();
-                labels.push(self.text(label.span).to_owned());
-            }
-            return Ok(labels);
-        }
-        loop {
-            let token = self.token();
-            match token.tok {
-                Tok::CloseParen => {
-                    self.take();
-                    return Ok(labels);
-                }
-                Tok::Word(Word::Without) => return Err(self.not_a_label(after)),
-                Tok::Name | Tok::MetricName | Tok::Word(_) => {
-                    self.take();
-                    labels.push(self.text(token.span).to_owned());
-                }
-                Tok::Text => {
-                    self.take();
-                    let label = String::from_utf8(literal::unquote(self.text(token.span)));
-                    match label {
-                        Ok(label) if !label.is_empty() => labels.push(label),
-                        _ => self.fault(
-                            token.span,
-                            "a label name that is empty or no UTF-8".to_owned(),
-                            "expected a label name",
-                            "write the name of a label".to_owned(),
-                        ),
-                    }
-                }
-                _ => return Err(self.not_a_label(after)),
-            }
-            match self.tok() {
-                Tok::Comma => {
-                    self.take();
-                }
-                Tok::CloseParen => {}
-                Tok::Name | Tok::Text => {
-                    let next = self.found(self.token());
-                    self.fault(
-                        Span::at(self.end_of_last()),
-                        format!("no comma before {next}"),
-                        "expected a comma between labels",
-                        "add a comma here".to_owned(),
-                    );
-                }
-                _ => {
-                    return Err(
-                        self.unexpected("expected a comma or `)` in the list of labels", "close the list")
-                    );
-                }
-            }
-        }
-    }
-
-    fn not_a_label(&mut self, after: &str) -> Stop {
-        self.unexpected(
-            &format!("expected label names after `{after}`"),
-            format!("write {after} (label, other), names only"),
-        )
-    }
-
     // Behind an operand.
-
-    /// A complete operand is followed by something that cannot follow it.
-    pub(super) fn after_operand(&mut self, operand: &Expr) -> Stop {
-        let token = self.token();
-        let before = quoted(self.query, operand.span);
-        let inner = before.trim_matches('`').to_owned();
-        match token.tok {
-            Tok::Word(word @ (Word::By | Word::Without)) => {
-                let name = if word == Word::By { "by" } else { "without" };
-                let aggregate = matches!(operand.kind, ExprKind::Aggregate { .. });
-                self.unexpected(
-                    if aggregate {
-                        "expected one `by` or `without` for an aggregation"
-                    } else {
-                        "expected `by` and `without` only before or after the parentheses of an aggregation"
-                    },
-                    if aggregate {
-                        "name all labels in one list".to_owned()
-                    } else {
-                        format!("write sum {name} (label) ({inner})")
-                    },
-                )
-            }
-            Tok::Word(
-                Word::Bool
-                | Word::On
-                | Word::Ignoring
-                | Word::GroupLeft
-                | Word::GroupRight
-                | Word::Fill
-                | Word::FillLeft
-                | Word::FillRight,
-            ) => {
-                let word = quoted(self.query, token.span);
-                self.unexpected(
-                    "expected an operator before it",
-                    format!("{word} stands directly behind an operator: a == on(label) b"),
-                )
-            }
-            Tok::OpenBrace => self.unexpected(
-                "expected label matchers only after a metric name",
-                match operand.kind {
-                    ExprKind::Range(_) => "write the braces before the range: name{…}[1m]",
-                    _ => "write the braces after the name of the metric they belong to",
-                },
-            ),
-            Tok::Name
-            | Tok::MetricName
-            | Tok::Number
-            | Tok::Duration
-            | Tok::Text
-            | Tok::OpenParen
-            | Tok::Word(_) => self.missing_operator(token, &before),
-            Tok::Comma => self.unexpected(
-                "expected an operator or the end of the expression",
-                "a comma parts only arguments and matchers: remove it",
-            ),
-            Tok::End => self.unexpected("expected `)`", "close the parenthesis"),
-            Tok::Broken
-            | Tok::Operator(_)
-            | Tok::CloseParen
-            | Tok::CloseBrace
-            | Tok::OpenBracket
-            | Tok::CloseBracket
-            | Tok::Colon
-            | Tok::At
-            | Tok::Assign
-            | Tok::Matches
-            | Tok::MatchesNot
-            | Tok::DoubleEqual
-            | Tok::Bare => self.unexpected("expected an operator or the end of the expression", "remove it"),
-        }
-    }
-
-    fn missing_operator(&mut self, token: Token, before: &str) -> Stop {
-        const WORDS: [&str; 9] = [
-            "and", "or", "unless", "offset", "by", "without", "on", "ignoring", "atan2",
-        ];
-        let found = self.found(token);
-        let word = self.text(token.span).to_owned();
-        let near = match token.tok {
-            Tok::Name => nearest(&word, WORDS.into_iter()),
-            _ => None,
-        };
-        let (expected, fix) = match near {
-            Some(near) => ("expected an operator", format!("did you mean {near}?")),
-            None if self.calls > 0 => (
-                "expected an operator, or a comma before the next argument",
-                "write a comma or an operator such as + or / between the two".to_owned(),
-            ),
-            None => (
-                "expected an operator between two operands",
-                "write an operator such as +, / or and between the two".to_owned(),
-            ),
-        };
-        self.stop(
-            token.span,
-            format!("{found} directly after {before}"),
-            expected,
-            fix,
-        )
-    }
 
     /// Ranges, subqueries, `offset`, `@` behind an operand.
     fn postfix(&mut self, operand: Expr) -> Parsed<Expr> {

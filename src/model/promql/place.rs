@@ -60,12 +60,20 @@ pub fn position(text: &str, offset: usize) -> (usize, usize) {
 pub fn snippet(text: &str, span: Span) -> String {
     let start = floor(text, span.start);
     let end = floor(text, span.end).max(start);
-    let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-    let line_end = text[start..]
+    // Characters take at most four bytes: no more of the line than this can be shown.
+    let reach = SNIPPET_WIDTH * 4;
+    let nearest = floor(text, start.saturating_sub(reach));
+    let farthest = floor(text, start + reach);
+    let line_start = text[nearest..start]
+        .rfind('\n')
+        .map_or(nearest, |newline| nearest + newline + 1);
+    let line_end = text[start..farthest]
         .find('\n')
-        .map_or(text.len(), |newline| start + newline);
+        .map_or(farthest, |newline| start + newline);
+    let starts_before = line_start == nearest && nearest > 0 && !text[..nearest].ends_with('\n');
+    let ends_after = line_end == farthest && farthest < text.len() && !text[farthest..].starts_with('\n');
     let before = text[line_start..start].chars().count();
-    let marked = text[start..end.min(line_end)].chars().count().max(1);
+    let marked = text[start..end.clamp(start, line_end)].chars().count().max(1);
     let line: Vec<char> = text[line_start..line_end]
         .trim_end()
         .chars()
@@ -75,14 +83,14 @@ pub fn snippet(text: &str, span: Span) -> String {
     let (from, to) = window(line.len(), before);
     let mut shown = String::new();
     let mut carets = String::new();
-    if from > 0 {
+    if from > 0 || starts_before {
         shown.push('…');
         carets.push(' ');
     }
     shown.extend(&line[from..to]);
     carets.extend(std::iter::repeat_n(' ', before - from));
     carets.extend(std::iter::repeat_n('^', marked.min((to - before.min(to)).max(1))));
-    if to < line.len() {
+    if to < line.len() || ends_after {
         shown.push('…');
     }
     format!("{shown}\n{carets}")
@@ -137,6 +145,16 @@ mod tests {
         assert!(lines[0].chars().count() <= SNIPPET_WIDTH + 2);
         assert_eq!(lines[0].chars().skip(column).take(3).collect::<String>(), "BAD");
         assert_eq!(lines[1].matches('^').count(), 3);
+    }
+
+    #[test]
+    fn a_line_of_any_length_is_cut_on_both_sides() {
+        let text = "ä".repeat(300_000);
+        let shown = snippet(&text, Span::new(300_000, 300_002));
+        let (line, carets) = shown.split_once('\n').expect("two lines");
+        assert!(line.starts_with('…') && line.ends_with('…') && line.chars().count() == SNIPPET_WIDTH + 2);
+        assert_eq!(carets.trim_start(), "^");
+        assert_eq!(snippet("a\nb", Span::at(1)), "a\n ^");
     }
 
     #[test]

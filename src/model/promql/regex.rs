@@ -6,6 +6,8 @@
 //!
 //! Source: RE2 syntax page; Go `regexp/syntax` for limits and corner cases.
 
+use super::unicode;
+
 /// What matters about a regex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Regex {
@@ -124,17 +126,16 @@ impl<'a> Reader<'a> {
                     self.repeat(character, after_repeat)?;
                     true
                 }
-                '{' => match counts(self.rest) {
-                    Some((least, most, length)) => {
-                        self.repeat_counted(least, most, length, after_repeat)?;
-                        true
-                    }
-                    None => {
+                '{' => {
+                    let counts = counts(self.rest);
+                    if let Some(counts) = counts {
+                        self.repeat_counted(counts, after_repeat)?;
+                    } else {
                         self.take(1);
                         self.level.push(Piece::CHARACTER);
-                        false
                     }
-                },
+                    counts.is_some()
+                }
                 _ => {
                     self.piece(character)?;
                     false
@@ -261,27 +262,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn repeat_counted(
-        &mut self,
-        least: Option<u64>,
-        most: Most,
-        length: usize,
-        after_repeat: bool,
-    ) -> Result<(), RegexFault> {
+    fn repeat_counted(&mut self, counts: Counts, after_repeat: bool) -> Result<(), RegexFault> {
         const FIX: &str = "repeat at most 1000 times, nested repetitions multiplied";
+        let Counts { least, most, length } = counts;
         let text = self.take(length);
-        let bound = match most {
-            Most::Unbounded => None,
-            Most::Count(count) => Some(count),
-        };
-        let too_many = |count: Option<u64>| count.is_none_or(|count| count > MAX_REPEAT);
-        let disordered = matches!((least, bound), (Some(least), Some(Some(most))) if least > most);
-        if too_many(least) || bound.is_some_and(too_many) || disordered {
+        if least.max(most.unwrap_or(0)) > MAX_REPEAT || most.is_some_and(|most| most < least) {
             return fault(format!("the repetition {text}"), FIX);
         }
         self.lazy();
-        let least = least.unwrap_or(0);
-        let most = bound.flatten();
         let piece = self.repeated('{', after_repeat)?;
         let factor = most.unwrap_or(least);
         piece.empty |= least == 0;
@@ -379,7 +367,7 @@ impl<'a> Reader<'a> {
                     let letter = text.chars().next().map_or(0, char::len_utf8);
                     (&text[..letter], letter + 2)
                 };
-                if !is_unicode_class(name) {
+                if !unicode::is_class(name) {
                     return fault(format!("the character class \\p{{{name}}}"), FIX);
                 }
                 self.take(length);
@@ -515,64 +503,37 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The upper end of a counted repetition.
+/// A counted repetition. Counts too large to matter are [`u64::MAX`].
 #[derive(Debug, Clone, Copy)]
-enum Most {
-    /// `{n,}`
-    Unbounded,
-    /// `{n}` or `{n,m}`; none: too many digits.
-    Count(Option<u64>),
+struct Counts {
+    least: u64,
+    /// None: unbounded.
+    most: Option<u64>,
+    /// Bytes of the repetition, braces included.
+    length: usize,
 }
 
-/// `{n}`, `{n,}`, `{n,m}` at the start of the text: least (none: too many digits), most, length. None: a literal `{`.
-fn counts(text: &str) -> Option<(Option<u64>, Most, usize)> {
+/// `{n}`, `{n,}` or `{n,m}` at the start of the text; none: the brace is a literal one.
+fn counts(text: &str) -> Option<Counts> {
     let (inner, _) = text.strip_prefix('{')?.split_once('}')?;
-    let length = inner.len() + 2;
     let (least, most) = match inner.split_once(',') {
-        None => {
-            let least = count(inner)?;
-            (least, Most::Count(least))
-        }
-        Some((least, "")) => (count(least)?, Most::Unbounded),
-        Some((least, most)) => (count(least)?, Most::Count(count(most)?)),
+        None => (count(inner)?, Some(count(inner)?)),
+        Some((least, "")) => (count(least)?, None),
+        Some((least, most)) => (count(least)?, Some(count(most)?)),
     };
-    Some((least, most, length))
+    Some(Counts {
+        least,
+        most,
+        length: inner.len() + 2,
+    })
 }
 
-/// A decimal count without leading zeros; the inner none: larger than any limit.
-fn count(digits: &str) -> Option<Option<u64>> {
+/// A decimal count without leading zeros.
+fn count(digits: &str) -> Option<u64> {
     let decimal = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
     let leading_zero = digits.len() > 1 && digits.starts_with('0');
-    (decimal && !leading_zero).then(|| digits.parse().ok().filter(|count| *count < 100_000_000))
+    (decimal && !leading_zero).then(|| digits.parse().unwrap_or(u64::MAX))
 }
-
-fn is_unicode_class(name: &str) -> bool {
-    name == "Any" || CATEGORIES.split(' ').any(|one| one == name) || SCRIPTS.split(' ').any(|one| one == name)
-}
-
-/// Unicode's general categories.
-const CATEGORIES: &str = "C Cc Cf Cn Co Cs L LC Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk \
-                          Sm So Z Zl Zp Zs";
-
-/// Unicode's scripts.
-const SCRIPTS: &str = "Adlam Ahom Anatolian_Hieroglyphs Arabic Armenian Avestan Balinese Bamum Bassa_Vah Batak Bengali \
-                       Bhaiksuki Bopomofo Brahmi Braille Buginese Buhid Canadian_Aboriginal Carian Caucasian_Albanian \
-                       Chakma Cham Cherokee Chorasmian Common Coptic Cuneiform Cypriot Cypro_Minoan Cyrillic Deseret \
-                       Devanagari Dives_Akuru Dogra Duployan Egyptian_Hieroglyphs Elbasan Elymaic Ethiopic Georgian \
-                       Glagolitic Gothic Grantha Greek Gujarati Gunjala_Gondi Gurmukhi Han Hangul Hanifi_Rohingya \
-                       Hanunoo Hatran Hebrew Hiragana Imperial_Aramaic Inherited Inscriptional_Pahlavi \
-                       Inscriptional_Parthian Javanese Kaithi Kannada Katakana Kawi Kayah_Li Kharoshthi \
-                       Khitan_Small_Script Khmer Khojki Khudawadi Lao Latin Lepcha Limbu Linear_A Linear_B Lisu Lycian \
-                       Lydian Mahajani Makasar Malayalam Mandaic Manichaean Marchen Masaram_Gondi Medefaidrin \
-                       Meetei_Mayek Mende_Kikakui Meroitic_Cursive Meroitic_Hieroglyphs Miao Modi Mongolian Mro \
-                       Multani Myanmar Nabataean Nag_Mundari Nandinagari New_Tai_Lue Newa Nko Nushu \
-                       Nyiakeng_Puachue_Hmong Ogham Ol_Chiki Old_Hungarian Old_Italic Old_North_Arabian Old_Permic \
-                       Old_Persian Old_Sogdian Old_South_Arabian Old_Turkic Old_Uyghur Oriya Osage Osmanya \
-                       Pahawh_Hmong Palmyrene Pau_Cin_Hau Phags_Pa Phoenician Psalter_Pahlavi Rejang Runic Samaritan \
-                       Saurashtra Sharada Shavian Siddham SignWriting Sinhala Sogdian Sora_Sompeng Soyombo Sundanese \
-                       Syloti_Nagri Syriac Tagalog Tagbanwa Tai_Le Tai_Tham Tai_Viet Takri Tamil Tangsa Tangut Telugu \
-                       Thaana Thai Tibetan Tifinagh Tirhuta Toto Ugaritic Vai Vithkuqi Wancho Warang_Citi Yezidi Yi \
-                       Zanabazar_Square";
 
 #[cfg(test)]
 mod tests {

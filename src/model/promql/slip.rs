@@ -3,8 +3,8 @@
 use super::place::Span;
 use super::{Code, Fault};
 
-fn fault(span: Span, found: String, expected: &str, fix: String) -> Box<Fault> {
-    Fault::boxed(Code::Syntax, span, found, expected.to_owned(), fix)
+fn fault(span: Span, found: String, expected: &str, fix: String) -> Fault {
+    Fault::new(Code::Syntax, span, found, expected.to_owned(), fix)
 }
 
 /// The character at an offset, and its span.
@@ -34,7 +34,7 @@ fn is_typographic_quote(character: char) -> bool {
 }
 
 /// Slips that look the same everywhere.
-fn anywhere(character: char, span: Span) -> Option<Box<Fault>> {
+fn anywhere(character: char, span: Span) -> Option<Fault> {
     if is_typographic_quote(character) {
         let plain = if matches!(character, '‘' | '’' | '‚' | '‛' | '′' | '＇' | '´') {
             '\''
@@ -74,7 +74,7 @@ fn anywhere(character: char, span: Span) -> Option<Box<Fault>> {
 }
 
 /// Outside braces.
-pub(super) fn outside(query: &str, at: usize) -> Box<Fault> {
+pub(super) fn outside(query: &str, at: usize) -> Fault {
     let (character, span) = character(query, at);
     if let Some(fault) = anywhere(character, span) {
         return fault;
@@ -154,7 +154,7 @@ fn shown(character: char) -> String {
 }
 
 /// Inside braces.
-pub(super) fn in_braces(query: &str, at: usize) -> Box<Fault> {
+pub(super) fn in_braces(query: &str, at: usize) -> Fault {
     const MATCHER: &str = "expected label matchers such as label=\"value\"";
     let (character, span) = character(query, at);
     if let Some(fault) = anywhere(character, span) {
@@ -219,7 +219,7 @@ pub(super) fn in_braces(query: &str, at: usize) -> Box<Fault> {
 }
 
 /// A word inside brackets.
-pub(super) fn in_range(query: &str, span: Span) -> Box<Fault> {
+pub(super) fn in_range(query: &str, span: Span) -> Fault {
     let word = span.of(query);
     let before = query[..span.start].trim_end();
     let parted = before.ends_with(|character: char| character.is_ascii_digit())
@@ -239,7 +239,7 @@ pub(super) fn in_range(query: &str, span: Span) -> Box<Fault> {
 }
 
 /// Digits that are neither a number nor a duration.
-pub(super) fn number(query: &str, at: usize) -> Box<Fault> {
+pub(super) fn number(query: &str, at: usize) -> Fault {
     let length = query[at..]
         .bytes()
         .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'))
@@ -264,7 +264,7 @@ pub(super) fn number(query: &str, at: usize) -> Box<Fault> {
 }
 
 /// `[` inside brackets.
-pub(super) fn nested_range(at: usize) -> Box<Fault> {
+pub(super) fn nested_range(at: usize) -> Fault {
     fault(
         Span::new(at, at + 1),
         "`[` inside the brackets of a range".to_owned(),

@@ -14,6 +14,7 @@ use super::parse::fields::Findings;
 use super::rules;
 use super::violation::{FieldPath, Report};
 
+mod references;
 mod scalers;
 mod services;
 mod target;
@@ -98,7 +99,7 @@ pub fn look_around(canary: &Canary, surroundings: &Surroundings) -> Report {
     }
     services::judge(canary, surroundings, &mut findings);
     scalers::judge(canary, surroundings, &mut findings);
-    references(canary, surroundings, &mut findings);
+    references::judge(canary, surroundings, &mut findings);
     unchecked(canary, surroundings, &mut findings);
     findings.report
 }
@@ -225,84 +226,6 @@ fn neighbours(canary: &Canary, surroundings: &Surroundings, findings: &mut Findi
             findings.add(&rules::APEX_TAKEN, &name_path, found);
         }
     }
-}
-
-/// Templates and alert providers, and the variables templates want.
-fn references(canary: &Canary, surroundings: &Surroundings, findings: &mut Findings) {
-    let metrics = FieldPath::of("spec.analysis.metrics");
-    for check in &canary.analysis.checks {
-        let Source::Template {
-            namespace,
-            name,
-            variables,
-        } = &check.source
-        else {
-            continue;
-        };
-        let path = metrics.index(check.metric);
-        match surroundings.templates.get(&(namespace.clone(), name.clone())) {
-            None | Some(Seen::Unknown) => {}
-            Some(Seen::Absent) => {
-                let found = format!("MetricTemplate {name}.{namespace} does not exist");
-                findings.add(&rules::TEMPLATE_ABSENT, &path.key("templateRef"), found);
-            }
-            Some(Seen::Present(template)) => {
-                let Some(query) = template["spec"]["query"].as_str() else {
-                    continue;
-                };
-                let wanted = variables_of(query);
-                let path = path.key("templateVariables");
-                for variable in wanted
-                    .iter()
-                    .filter(|variable| !variables.contains_key(**variable))
-                {
-                    let found = format!("MetricTemplate {name}.{namespace} uses variables.{variable}");
-                    findings.add(&rules::TEMPLATE_VARIABLE, &path.key(variable), found);
-                }
-                // A template that hands the whole map to a function may use any of them.
-                let opaque = query.matches("variables").count() > wanted.len();
-                for variable in variables
-                    .keys()
-                    .filter(|key| !opaque && !wanted.contains(&key.as_str()))
-                {
-                    findings.add(
-                        &rules::TEMPLATE_VARIABLE_UNUSED,
-                        &path.key(variable),
-                        format!("unused by {name}.{namespace}"),
-                    );
-                }
-            }
-        }
-    }
-    for (index, alert) in canary.analysis.alerts.iter().enumerate() {
-        let key = (alert.provider_namespace.clone(), alert.provider.clone());
-        if surroundings.alert_providers.get(&key) == Some(&Seen::Absent) {
-            let path = FieldPath::of("spec.analysis.alerts")
-                .index(index)
-                .key("providerRef");
-            let found = format!(
-                "AlertProvider {}.{} does not exist",
-                alert.provider, alert.provider_namespace
-            );
-            findings.add(&rules::ALERT_PROVIDER_ABSENT, &path, found);
-        }
-    }
-}
-
-/// Keys `k` of `variables.k` in a template.
-fn variables_of(query: &str) -> Vec<&str> {
-    let mut found: Vec<&str> = Vec::new();
-    for (at, word) in query.match_indices("variables.") {
-        let rest = &query[at + word.len()..];
-        let end = rest
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
-        // `index variables "a-b"` and repeated keys do not count twice.
-        if end > 0 {
-            found.push(&rest[..end]);
-        }
-    }
-    found
 }
 
 /// Says which rules had nothing to go by.

@@ -562,6 +562,35 @@ fn each_rule_alone() {
 }
 
 #[test]
+fn a_template_is_judged_again_with_the_values_of_a_metric() {
+    let judged = |query: &str, value: &str| {
+        let spec = json!({"analysis": {"metrics": [{
+            "name": "m", "threshold": 1, "templateRef": {"name": "t"}, "templateVariables": {"a": value},
+        }]}});
+        let seen = json!({"spec": {"provider": {"type": "prometheus"}, "query": query}});
+        let report = look_around(&canary(&spec), &template(Seen::Present(seen)));
+        let list = |found: &[crate::model::violation::Violation]| {
+            found
+                .iter()
+                .map(|found| (found.code.0, found.path.to_string()))
+                .collect::<Vec<_>>()
+        };
+        (list(&report.violations), list(&report.warnings))
+    };
+    let metric = "spec.analysis.metrics[0]";
+    assert_eq!(judged("rate(up[{{ variables.a }}])", "5m"), (vec![], vec![]));
+    assert_eq!(
+        judged("rate(up[{{ variables.a }}])", "5 minutes").0,
+        [("promql-syntax", format!("{metric}.templateVariables"))]
+    );
+    assert_eq!(
+        judged("rate(up[{{ variables.a }}]", "5m"),
+        (vec![], vec![("promql-syntax", format!("{metric}.templateRef"))]),
+        "the template's own fault"
+    );
+}
+
+#[test]
 fn nothing_in_the_way_says_nothing() {
     let with_hpa = json!({"autoscalerRef": {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "podinfo"}});
     let ours = json!({"metadata": owner("Canary", "podinfo")});

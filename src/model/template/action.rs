@@ -1,4 +1,4 @@
-//! One `{{ action }}`: split into words, understood, evaluated.
+//! One `{{ action }}`, evaluated.
 //!
 //! Source: Go's `text/template`: pipelines, variables, trim markers, comments, `printf`, `print`, `index`.
 
@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::promql::place::Span;
 use super::super::promql::spelling::nearest;
-use super::{Code, Context, MAX_BYTES, STAND_IN, TemplateError, is_blank, trims_left};
+use super::format;
+use super::scan::{self, Scanned, Tok, Token};
+use super::{Code, Context, STAND_IN, TemplateError};
 
 /// Parentheses nested deeper are refused.
 const MAX_DEPTH: usize = 16;
@@ -31,22 +33,22 @@ const UNSUPPORTED: [&str; 27] = [
     "true",
 ];
 
-type Outcome<T> = Result<T, Box<TemplateError>>;
+pub(super) type Outcome<T> = Result<T, TemplateError>;
 
-fn error<T>(
+pub(super) fn error<T>(
     code: Code,
     span: Span,
     found: impl Into<String>,
     expected: &str,
     fix: impl Into<String>,
 ) -> Outcome<T> {
-    Err(Box::new(TemplateError {
+    Err(TemplateError {
         code,
         span,
         found: found.into(),
         expected: expected.to_owned(),
         fix: fix.into(),
-    }))
+    })
 }
 
 /// An action that was closed.
@@ -59,53 +61,25 @@ pub(super) struct Done {
     /// The variables its output depends on.
     pub(super) keys: BTreeSet<String>,
     /// What is wrong inside.
-    pub(super) error: Option<Box<TemplateError>>,
+    pub(super) error: Option<TemplateError>,
 }
 
+/// What an action computes with.
 #[derive(Debug, Clone, PartialEq)]
-enum Value {
+pub(super) enum Value {
     Text(String),
     Integer(i64),
     Map,
 }
 
 impl Value {
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Text(_) => "a string",
             Self::Integer(_) => "a number",
             Self::Map => "the map of variables",
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tok {
-    /// A function or keyword.
-    Name,
-    /// `.key`
-    Field,
-    /// `$name`
-    Variable,
-    /// `"…"`
-    Text,
-    /// `` `…` ``
-    RawText,
-    Integer,
-    Open,
-    Close,
-    Pipe,
-    /// `:=`
-    Declare,
-    /// `=`
-    Assign,
-    End,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Token {
-    tok: Tok,
-    span: Span,
 }
 
 /// Evaluates the actions of one template, in order.
@@ -120,6 +94,8 @@ pub(super) struct Runner<'a> {
     at: usize,
     /// Keys the current action used.
     used: BTreeSet<String>,
+    /// A block was opened and refused.
+    in_block: bool,
 }
 
 impl<'a> Runner<'a> {
@@ -133,25 +109,26 @@ impl<'a> Runner<'a> {
             tokens: Vec::new(),
             at: 0,
             used: BTreeSet::new(),
+            in_block: false,
         }
     }
 
     /// Runs the action that opens at this place. Errors: it never closes.
     pub(super) fn run(&mut self, open: usize) -> Outcome<Done> {
-        let mut start = open + 2;
-        if trims_left(self.template, open) {
-            start += 1;
-        }
-        let inner = &self.template[start..];
-        let inner = inner.trim_start_matches(is_blank);
-        let start = self.template.len() - inner.len();
-        if inner.starts_with("/*") {
-            return self.comment(open, start);
-        }
+        let Scanned {
+            tokens,
+            end,
+            trims_right,
+        } = scan::scan(self.template, open)?;
         self.used.clear();
-        let (end, trims_right) = self.split(open, start)?;
+        self.tokens = tokens;
         self.at = 0;
-        let (output, error) = match self.action(open) {
+        let result = if self.tokens.is_empty() {
+            Ok(String::new())
+        } else {
+            self.action(open)
+        };
+        let (output, error) = match result {
             Ok(output) => (output, None),
             Err(error) => (String::new(), Some(error)),
         };
@@ -162,169 +139,6 @@ impl<'a> Runner<'a> {
             keys: self.used.clone(),
             error,
         })
-    }
-
-    fn comment(&self, open: usize, start: usize) -> Outcome<Done> {
-        let whole = Span::new(open, open + 2);
-        let Some(length) = self.template[start + 2..].find("*/") else {
-            return error(
-                Code::Syntax,
-                whole,
-                "a comment that is never closed",
-                "expected */}} at the end of the comment",
-                "add */}}",
-            );
-        };
-        let after = start + 2 + length + 2;
-        let rest = &self.template[after..];
-        let trimmed = rest.trim_start_matches(is_blank);
-        let trims_right = trimmed.len() < rest.len() && trimmed.starts_with("-}}");
-        if !trims_right && !rest.starts_with("}}") {
-            return error(
-                Code::Syntax,
-                Span::at(after),
-                "something between the end of a comment and the end of its action",
-                "expected }} directly after */",
-                "give the comment an action of its own: {{/* comment */}}",
-            );
-        }
-        let end = if trims_right {
-            self.template.len() - trimmed.len() + 3
-        } else {
-            after + 2
-        };
-        Ok(Done {
-            output: String::new(),
-            end,
-            trims_right,
-            keys: BTreeSet::new(),
-            error: None,
-        })
-    }
-
-    /// Splits the action into tokens; the place behind its `}}`, and whether it trims.
-    fn split(&mut self, open: usize, start: usize) -> Outcome<(usize, bool)> {
-        self.tokens.clear();
-        let mut at = start;
-        loop {
-            let rest = &self.template[at..];
-            let trimmed = rest.trim_start_matches(is_blank);
-            let spaced = trimmed.len() < rest.len();
-            at += rest.len() - trimmed.len();
-            if spaced && trimmed.starts_with("-}}") {
-                self.end_tokens(at);
-                return Ok((at + 3, true));
-            }
-            if trimmed.starts_with("}}") {
-                self.end_tokens(at);
-                return Ok((at + 2, false));
-            }
-            let Some(first) = trimmed.chars().next() else {
-                return error(
-                    Code::Syntax,
-                    Span::new(open, open + 2),
-                    "`{{` opened here is never closed",
-                    "expected }} at the end of the action",
-                    "add }}",
-                );
-            };
-            let (tok, length) = self.word(at, first, trimmed)?;
-            let span = Span::new(at, at + length);
-            // A field belongs to the word before it only when nothing stands between them.
-            self.tokens.push(Token { tok, span });
-            at += length;
-        }
-    }
-
-    fn end_tokens(&mut self, at: usize) {
-        self.tokens.push(Token {
-            tok: Tok::End,
-            span: Span::at(at),
-        });
-    }
-
-    /// The token at the start of `rest`, and its length.
-    fn word(&self, at: usize, first: char, rest: &str) -> Outcome<(Tok, usize)> {
-        let run = |text: &str| -> usize {
-            text.chars()
-                .take_while(|letter| *letter == '_' || letter.is_alphanumeric())
-                .map(char::len_utf8)
-                .sum()
-        };
-        let here = Span::new(at, at + first.len_utf8());
-        match first {
-            '(' => Ok((Tok::Open, 1)),
-            ')' => Ok((Tok::Close, 1)),
-            '|' => Ok((Tok::Pipe, 1)),
-            ':' if rest.starts_with(":=") => Ok((Tok::Declare, 2)),
-            '=' => Ok((Tok::Assign, 1)),
-            '$' => Ok((Tok::Variable, 1 + run(&rest[1..]))),
-            '.' => Ok((Tok::Field, 1 + run(&rest[1..]))),
-            '"' => self.text_end(at).map(|length| (Tok::Text, length)),
-            '`' => match rest[1..].find('`') {
-                Some(length) => Ok((Tok::RawText, length + 2)),
-                None => error(
-                    Code::Syntax,
-                    here,
-                    "a raw string that is never closed",
-                    "expected a closing backtick",
-                    "add a backtick",
-                ),
-            },
-            '0'..='9' => Ok((Tok::Integer, run(rest))),
-            '-' | '+' if rest[1..].starts_with(|digit: char| digit.is_ascii_digit()) => {
-                Ok((Tok::Integer, 1 + run(&rest[1..])))
-            }
-            '_' => Ok((Tok::Name, run(rest))),
-            _ if first.is_alphabetic() => Ok((Tok::Name, run(rest))),
-            '}' => error(
-                Code::Syntax,
-                here,
-                "a single `}` in a template action",
-                "expected }} at the end of the action",
-                "write }}",
-            ),
-            '{' => error(
-                Code::Syntax,
-                here,
-                "`{` in a template action",
-                "expected the name of a function",
-                "close the action before with }}, and write exactly two braces",
-            ),
-            '-' => error(
-                Code::Syntax,
-                here,
-                "`-` in a template action",
-                "expected a name of letters, digits and _",
-                "for a key with a dash write {{ index variables \"my-key\" }}; a trim marker needs a blank: {{- name -}}",
-            ),
-            _ => error(
-                Code::Syntax,
-                here,
-                format!("the character {first} in a template action"),
-                "expected the name of a function",
-                "write an action such as {{ target }} or {{ variables.key }}",
-            ),
-        }
-    }
-
-    /// The length of the quoted string at this place.
-    fn text_end(&self, at: usize) -> Outcome<usize> {
-        let mut escaped = false;
-        for (offset, character) in self.template[at..].char_indices().skip(1) {
-            match character {
-                '"' if !escaped => return Ok(offset + 1),
-                '\n' => break,
-                _ => escaped = character == '\\' && !escaped,
-            }
-        }
-        error(
-            Code::Syntax,
-            Span::new(at, at + 1),
-            "a string that is never closed",
-            "expected a closing quote on the same line",
-            "add a quote",
-        )
     }
 
     // Evaluation.
@@ -345,6 +159,11 @@ impl<'a> Runner<'a> {
         token
     }
 
+    fn end_of_last(&self) -> usize {
+        let last = self.at.checked_sub(1).and_then(|index| self.tokens.get(index));
+        last.map_or(0, |token| token.span.end)
+    }
+
     fn text(&self, span: Span) -> &'a str {
         span.of(self.template)
     }
@@ -360,6 +179,14 @@ impl<'a> Runner<'a> {
                 "write an action such as {{ target }}, or remove it",
             );
         }
+        if self.in_block && matches!(self.text(first.span), "else" | "end") {
+            // The block was refused where it began.
+            return Ok(String::new());
+        }
+        self.in_block |= matches!(
+            self.text(first.span),
+            "if" | "range" | "with" | "block" | "define"
+        );
         let declares = match self.tokens.get(1).map(|token| token.tok) {
             Some(tok @ (Tok::Declare | Tok::Assign)) if first.tok == Tok::Variable => Some(tok),
             _ => None,
@@ -367,7 +194,7 @@ impl<'a> Runner<'a> {
         let Some(how) = declares else {
             let value = self.pipeline(0)?;
             self.expect_end()?;
-            return self.output(value, first.span);
+            return output(value, first.span);
         };
         let name = self.text(first.span);
         if how == Tok::Assign && !self.declared.contains_key(name) {
@@ -394,21 +221,6 @@ impl<'a> Runner<'a> {
         )
     }
 
-    /// What a value looks like in the query.
-    fn output(&self, value: Value, span: Span) -> Outcome<String> {
-        match value {
-            Value::Text(text) => Ok(text),
-            Value::Integer(number) => Ok(number.to_string()),
-            Value::Map => error(
-                Code::Syntax,
-                span,
-                "`variables` without a key",
-                "expected one variable",
-                "write {{ variables.key }}",
-            ),
-        }
-    }
-
     fn pipeline(&mut self, depth: usize) -> Outcome<Value> {
         let mut value = self.command(None, depth)?;
         while self.token().tok == Tok::Pipe {
@@ -421,12 +233,24 @@ impl<'a> Runner<'a> {
     /// One step of a pipeline; `last` is what the step before gave.
     fn command(&mut self, last: Option<Value>, depth: usize) -> Outcome<Value> {
         let first = self.token();
+        if first.tok == Tok::Name && UNSUPPORTED.contains(&self.text(first.span)) {
+            return self.unsupported(first.span);
+        }
         let is_call = first.tok == Tok::Name && !self.has_fields();
         if is_call {
             self.take();
             let mut arguments = Vec::new();
             while !matches!(self.token().tok, Tok::Pipe | Tok::Close | Tok::End) {
                 let span = self.token().span;
+                if self.end_of_last() == span.start {
+                    return error(
+                        Code::Syntax,
+                        span,
+                        format!("`{}` directly after another word", self.text(span)),
+                        "expected a blank between function and arguments",
+                        "add a blank",
+                    );
+                }
                 let value = self.operand(depth)?;
                 arguments.push((value, span));
             }
@@ -465,8 +289,8 @@ impl<'a> Runner<'a> {
             Tok::Text => Value::Text(self.unquote(token.span)?),
             Tok::RawText => Value::Text(text[1..text.len() - 1].to_owned()),
             Tok::Integer => match text.parse() {
-                Ok(number) => Value::Integer(number),
-                Err(_) => {
+                Ok(number) if !is_octal(text) => Value::Integer(number),
+                Ok(_) | Err(_) => {
                     return error(
                         Code::Unsupported,
                         token.span,
@@ -611,8 +435,8 @@ impl<'a> Runner<'a> {
         }
         match function {
             "variables" => Ok(Value::Map),
-            "printf" => self.printf(name, arguments),
-            "print" | "println" => self.print(function, arguments),
+            "printf" => format::printf(name, arguments),
+            "print" | "println" => format::print(function, arguments),
             "index" => self.index(name, &arguments),
             _ => match self.context.value(function) {
                 Some(value) => Ok(Value::Text(value.to_owned())),
@@ -623,13 +447,7 @@ impl<'a> Runner<'a> {
 
     fn unknown(&self, span: Span, function: &str) -> Outcome<Value> {
         if UNSUPPORTED.contains(&function) {
-            return error(
-                Code::Unsupported,
-                span,
-                format!("`{function}` in a template action"),
-                "expected values only: no conditions, loops or comparisons are supported in queries",
-                "write one template for each case, and choose it with templateRef",
-            );
+            return self.unsupported(span);
         }
         let near = nearest(function, VALUES.into_iter().chain(FUNCTIONS));
         error(
@@ -641,6 +459,16 @@ impl<'a> Runner<'a> {
                 || format!("for a value of your own write {{{{ variables.{function} }}}}"),
                 |near| format!("did you mean {near}?"),
             ),
+        )
+    }
+
+    fn unsupported<T>(&self, span: Span) -> Outcome<T> {
+        error(
+            Code::Unsupported,
+            span,
+            format!("`{}` in a template action", self.text(span)),
+            "expected values only: queries hold no conditions, loops or comparisons",
+            "write one template for each case, and choose it with templateRef",
         )
     }
 
@@ -664,98 +492,6 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn print(&self, function: &str, arguments: Vec<(Value, Span)>) -> Outcome<Value> {
-        let mut text = String::new();
-        let mut after_text = true;
-        for (position, (value, span)) in arguments.into_iter().enumerate() {
-            let is_text = matches!(value, Value::Text(_));
-            // Go puts a blank between two operands of which neither is a string.
-            if position > 0 && (function == "println" || !(is_text || after_text)) {
-                text.push(' ');
-            }
-            after_text = is_text;
-            let value = self.output(value, span)?;
-            append(&mut text, &value, span)?;
-        }
-        if function == "println" {
-            text.push('\n');
-        }
-        Ok(Value::Text(text))
-    }
-
-    fn printf(&self, name: Span, arguments: Vec<(Value, Span)>) -> Outcome<Value> {
-        let mut arguments = arguments.into_iter();
-        let Some((Value::Text(format), format_span)) = arguments.next() else {
-            return error(
-                Code::Syntax,
-                name,
-                "`printf` without a format",
-                "expected a string first",
-                "write {{ printf \"%s\" target }}",
-            );
-        };
-        let mut text = String::new();
-        let mut characters = format.chars();
-        while let Some(character) = characters.next() {
-            if character != '%' {
-                append(&mut text, character.encode_utf8(&mut [0; 4]), format_span)?;
-                continue;
-            }
-            let verb = characters.next();
-            if verb == Some('%') {
-                text.push('%');
-                continue;
-            }
-            if !matches!(verb, Some('s' | 'q' | 'v' | 'd')) {
-                return error(
-                    Code::Unsupported,
-                    format_span,
-                    match verb {
-                        Some(verb) => format!("the verb %{verb} in a format"),
-                        None => "a format that ends in %".to_owned(),
-                    },
-                    "expected %s, %q, %v, %d or %%",
-                    "write %s, or %% for a percent sign",
-                );
-            }
-            let Some((value, span)) = arguments.next() else {
-                return error(
-                    Code::Syntax,
-                    format_span,
-                    "a format with more verbs than values",
-                    "expected one value for each verb",
-                    "add the missing values",
-                );
-            };
-            let piece = match (verb, value) {
-                (Some('s' | 'v'), Value::Text(value)) => value,
-                (Some('q'), Value::Text(value)) => go_quoted(&value),
-                (Some('d' | 'v'), Value::Integer(value)) => value.to_string(),
-                (_, value) => {
-                    let verb = verb.unwrap_or('s');
-                    return error(
-                        Code::Syntax,
-                        span,
-                        format!("{} for %{verb}", value.name()),
-                        "expected a string for %s and %q, a number for %d",
-                        "change the verb or the value",
-                    );
-                }
-            };
-            append(&mut text, &piece, span)?;
-        }
-        if let Some((_, span)) = arguments.next() {
-            return error(
-                Code::Syntax,
-                span,
-                "more values than verbs in the format",
-                "expected one value for each verb",
-                "remove the value, or add a %s",
-            );
-        }
-        Ok(Value::Text(text))
-    }
-
     /// What a quoted string of an action stands for. Its escapes are those of PromQL's double-quoted strings.
     fn unquote(&self, span: Span) -> Outcome<String> {
         let quoted = self.text(span);
@@ -776,40 +512,23 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Appends, but not past the longest text there may be.
-fn append(text: &mut String, more: &str, span: Span) -> Outcome<()> {
-    if text.len() + more.len() > MAX_BYTES {
-        return error(
-            Code::Limit,
+/// What a value looks like in the query.
+pub(super) fn output(value: Value, span: Span) -> Outcome<String> {
+    match value {
+        Value::Text(text) => Ok(text),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Map => error(
+            Code::Syntax,
             span,
-            format!("a value of more than {MAX_BYTES} bytes"),
-            "expected a shorter value",
-            "shorten the values of the variables",
-        );
+            "`variables` without a key",
+            "expected one variable",
+            "write {{ variables.key }}",
+        ),
     }
-    text.push_str(more);
-    Ok(())
 }
 
-/// A string as Go's %q writes it.
-fn go_quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for character in text.chars() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\u{7}' => quoted.push_str("\\a"),
-            '\u{8}' => quoted.push_str("\\b"),
-            '\u{b}' => quoted.push_str("\\v"),
-            '\u{c}' => quoted.push_str("\\f"),
-            _ if character.is_ascii_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(character))),
-            _ if character.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(character))),
-            _ => quoted.push(character),
-        }
-    }
-    quoted.push('"');
-    quoted
+/// Go reads a number with a leading zero as octal.
+fn is_octal(number: &str) -> bool {
+    let digits = number.trim_start_matches(['+', '-']);
+    digits.len() > 1 && digits.starts_with('0')
 }

@@ -98,6 +98,10 @@ impl Builtin {
         for name in OPAQUE {
             if let Some(node) = definitions.get_mut(name).and_then(Value::as_object_mut) {
                 node.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+                // `JSON` holds any value (enum members and defaults of a CRD's schema), not objects alone.
+                if name == OPAQUE[0] {
+                    node.remove("type");
+                }
             }
         }
         for (group, version, kind, name) in &all.kinds {

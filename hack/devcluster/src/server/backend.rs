@@ -149,6 +149,9 @@ impl Backend for Local {
         };
         let cluster = self.cluster.clone();
         let rounds = stream::unfold((cluster, call), |(cluster, call)| async move {
+            if cluster.is_stopped() {
+                return None;
+            }
             let seen = cluster.watch(&call, &WatchOptions::default()).ok()?;
             Some((seen, (cluster, call)))
         });

@@ -156,6 +156,10 @@ impl Cluster {
         self.stop.cancelled().await;
     }
 
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     pub(crate) fn service_prefix(&self) -> &str {
         &self.service_prefix
     }

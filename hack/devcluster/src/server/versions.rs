@@ -62,7 +62,7 @@ fn is_cpu_utilization(metric: &Value) -> bool {
 /// v1 shows the CPU utilisation target as a field and everything else as annotations.
 fn hpa_to_v1(mut hpa: Value) -> Value {
     let mut annotations = Map::new();
-    if let Some(spec) = hpa["spec"].as_object_mut() {
+    if let Some(spec) = hpa.get_mut("spec").and_then(Value::as_object_mut) {
         if let Some(Value::Array(metrics)) = spec.shift_remove("metrics") {
             let (cpu, others): (Vec<_>, Vec<_>) = metrics.into_iter().partition(is_cpu_utilization);
             if let Some(metric) = cpu.first() {
@@ -79,7 +79,7 @@ fn hpa_to_v1(mut hpa: Value) -> Value {
             annotations.insert(BEHAVIOR.to_owned(), json!(behavior.to_string()));
         }
     }
-    if let Some(status) = hpa["status"].as_object_mut() {
+    if let Some(status) = hpa.get_mut("status").and_then(Value::as_object_mut) {
         for (key, annotation) in [("conditions", CONDITIONS), ("currentMetrics", CURRENT)] {
             if let Some(value) = status.shift_remove(key).filter(|v| !v.is_null()) {
                 annotations.insert(annotation.to_owned(), json!(value.to_string()));
@@ -100,9 +100,8 @@ fn hpa_to_v1(mut hpa: Value) -> Value {
 
 fn hpa_to_v2(mut hpa: Value) -> Value {
     let mut take = |key: &str| -> Option<Value> {
-        let text = hpa["metadata"]["annotations"]
-            .as_object_mut()?
-            .shift_remove(key)?;
+        let annotations = hpa.pointer_mut("/metadata/annotations")?;
+        let text = annotations.as_object_mut()?.shift_remove(key)?;
         serde_json::from_str(text.as_str()?).ok()
     };
     let (others, behavior, conditions, current) =
@@ -115,7 +114,7 @@ fn hpa_to_v2(mut hpa: Value) -> Value {
         metadata.shift_remove("annotations");
     }
     let mut metrics = Vec::new();
-    if let Some(spec) = hpa["spec"].as_object_mut() {
+    if let Some(spec) = hpa.get_mut("spec").and_then(Value::as_object_mut) {
         if let Some(percent) = spec.shift_remove("targetCPUUtilizationPercentage") {
             metrics.push(json!({"type": "Resource", "resource": {"name": "cpu",
                 "target": {"type": "Utilization", "averageUtilization": percent}}}));
@@ -131,7 +130,7 @@ fn hpa_to_v2(mut hpa: Value) -> Value {
         }
     }
     if hpa["status"].is_object() {
-        if let Some(status) = hpa["status"].as_object_mut() {
+        if let Some(status) = hpa.get_mut("status").and_then(Value::as_object_mut) {
             status.shift_remove("currentCPUUtilizationPercentage");
         }
         if let Some(conditions) = conditions {

@@ -76,7 +76,6 @@ impl Cluster {
         let main = call.subresource.is_empty();
         match change {
             Change::Apply(config) if main => {
-                let mut config = config.clone();
                 if config["metadata"]["uid"].as_str().is_some_and(|u| !u.is_empty()) {
                     return Err(Failure::conflict(
                         kind,
@@ -84,8 +83,8 @@ impl Cluster {
                         "uid mismatch: the provided object specified uid, and no existing object was found",
                     ));
                 }
-                meta::place(call, &mut config)?;
-                let object = ownership::apply(self, call, None, &config, &now()).await?;
+                let mut object = ownership::apply(self, call, None, config, &now()).await?;
+                meta::place(call, &mut object)?;
                 let object = decode(call, object)?;
                 let object = self.create_decoded(call, object, true).await?;
                 Ok(Written {
@@ -239,9 +238,9 @@ impl Cluster {
                 return Self::decode_patched(call, patched, &super::status::go_text(fragment));
             }
             Change::Apply(config) => {
-                let mut config = config.clone();
-                meta::place(call, &mut config)?;
-                ownership::apply(self, call, Some(old), &config, now).await?
+                let mut object = ownership::apply(self, call, Some(old), config, now).await?;
+                meta::place(call, &mut object)?;
+                object
             }
         };
         decode(call, new)

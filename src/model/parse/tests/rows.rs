@@ -768,7 +768,10 @@ pub(super) fn canary() -> Vec<Row> {
             "spec.autoscalerRef",
             both(
                 scaler(json!({})),
-                &spec(json!({"targetRef": {"kind": "DaemonSet"}})),
+                &both(
+                    spec(json!({"targetRef": {"kind": "DaemonSet"}})),
+                    &custom(json!({"threshold": 1})),
+                ),
             ),
             nothing(),
         ),
@@ -892,6 +895,15 @@ pub(super) fn canary() -> Vec<Row> {
             spec(json!({"metricsServer": "http://prometheus:9090"})),
         ),
         Row(
+            "built-in-for-daemon-set",
+            "spec.analysis.metrics[0].name",
+            both(
+                spec(json!({"targetRef": {"kind": "DaemonSet"}})),
+                &rate(json!({"min": 99})),
+            ),
+            rate(json!({"min": 99})),
+        ),
+        Row(
             "built-in-for-service",
             "spec.analysis.metrics[0].name",
             both(
@@ -1012,6 +1024,56 @@ pub(super) fn canary() -> Vec<Row> {
     ]
 }
 
+/// Rows for inline queries.
+pub(super) fn query() -> Vec<Row> {
+    let query = |text: &str| metric(json!({"name": "m", "threshold": 1, "query": text}));
+    [
+        (
+            "promql-syntax",
+            "sum(rate(a{b=\"c\" d=\"e\"}[1m]))".to_owned(),
+            "sum(rate(a{b=\"c\", d=\"e\"}[1m]))",
+        ),
+        ("promql-type", "up[1m]".to_owned(), "max_over_time(up[1m])"),
+        (
+            "promql-function",
+            "rat(up[1m])".to_owned(),
+            "rate(up[{{ interval }}])",
+        ),
+        ("promql-regex", "up{a=~\"(\"}".to_owned(), "up{a=~\"(b)\"}"),
+        ("promql-limit", format!("up{}", "+up".repeat(300)), "up+up"),
+        ("promql-experimental", "limitk(1, up)".to_owned(), "topk(1, up)"),
+        (
+            "promql-quantile",
+            "histogram_quantile(99, up)".to_owned(),
+            "histogram_quantile(0.99, up)",
+        ),
+        (
+            "template-syntax",
+            "up{a=\"{{ target\"}".to_owned(),
+            "up{a=\"{{ target }}\"}",
+        ),
+        (
+            "template-function",
+            "up{a=\"{{ traget }}\"}".to_owned(),
+            "up{a=\"{{- namespace -}}\"}",
+        ),
+        (
+            "template-variable",
+            "up{a=\"{{ variables.b }}\"}".to_owned(),
+            "up",
+        ),
+        (
+            "template-unsupported",
+            "up{a=\"{{ html target }}\"}".to_owned(),
+            "up",
+        ),
+        ("template-limit", format!("up{}", " + up".repeat(3000)), "up"),
+    ]
+    .into_iter()
+    .map(|(code, bad, near)| Row(code, "spec.analysis.metrics[0].query", query(&bad), query(near)))
+    .collect()
+}
+
 /// Rows for MetricTemplates: the whole `spec`.
 pub(super) fn metric_template() -> Vec<Row> {
     let prometheus = |more: Value| {
@@ -1109,6 +1171,12 @@ pub(super) fn metric_template() -> Vec<Row> {
             "spec.query",
             of("externalmetrics", json!({"query": "a/b/c"})),
             of("externalmetrics", json!({"query": "a/b?labelSelector=c/d"})),
+        ),
+        Row(
+            "promql-unchecked",
+            "spec.query",
+            prometheus(json!({"query": "sum {{ variables.how }} (up)"})),
+            good(),
         ),
         Row(
             "query-not-isolated",
