@@ -1,4 +1,5 @@
 //! The controller against the embedded cluster: outcomes, not calls.
+#![expect(clippy::unwrap_used, reason = "builders of manifests are part of the tests")]
 
 #![allow(
     clippy::unwrap_used,
@@ -39,7 +40,7 @@ fn deployment(name: &str) -> Value {
 }
 
 /// A Canary that judges nothing, with members of its spec replaced.
-fn canary(name: &str, spec: Value) -> Value {
+fn canary(name: &str, spec: &Value) -> Value {
     let mut object = json!({
         "apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": {"name": name},
         "spec": {
@@ -84,7 +85,7 @@ async fn a_release_goes_through_and_a_bad_one_comes_back() {
     let world = World::start().await;
     world.create(deployment("podinfo")).await;
     world
-        .create(canary("podinfo", json!({"analysis": analysis(&world)})))
+        .create(canary("podinfo", &json!({"analysis": analysis(&world)})))
         .await;
     world.until_phase("podinfo", "Initialized").await;
     world.until("Deployment", "podinfo", is_parked).await;
@@ -146,7 +147,7 @@ async fn a_run_that_is_killed_ends_as_it_would_have() {
     let mut analysis = analysis(&world);
     analysis["iterations"] = json!(4);
     world
-        .create(canary("podinfo", json!({"analysis": analysis})))
+        .create(canary("podinfo", &json!({"analysis": analysis})))
         .await;
     world.until_phase("podinfo", "Initialized").await;
     world.image("Deployment", "podinfo", "podinfo:2").await;
@@ -181,7 +182,7 @@ async fn a_closed_gate_holds_a_release() {
         json!({"name": "gate", "type": "confirm-rollout", "url": format!("{}/hook/gate", world.stub.url)});
     let analysis = json!({"interval": "100ms", "threshold": 2, "iterations": 1, "webhooks": [gate]});
     world
-        .create(canary("podinfo", json!({"analysis": analysis})))
+        .create(canary("podinfo", &json!({"analysis": analysis})))
         .await;
     world.until_phase("podinfo", "Initialized").await;
     world.image("Deployment", "podinfo", "podinfo:2").await;
@@ -209,7 +210,7 @@ async fn configs_are_judged_copied_and_promoted() {
     ]});
     world.create(workload("Deployment", "podinfo", &volumes)).await;
     world
-        .create(canary("podinfo", json!({"skipAnalysis": true})))
+        .create(canary("podinfo", &json!({"skipAnalysis": true})))
         .await;
     let initialized = world.until_phase("podinfo", "Initialized").await;
     let tracked = initialized["status"]["trackedConfigs"].as_object().unwrap();
@@ -292,7 +293,7 @@ async fn two_canaries_have_copies_of_their_own_and_nobodys_object_is_taken() {
     world.create(config("shared")).await;
     for name in ["one", "two"] {
         world.create(workload("Deployment", name, &reads("shared"))).await;
-        world.create(canary(name, json!({"skipAnalysis": true}))).await;
+        world.create(canary(name, &json!({"skipAnalysis": true}))).await;
         world.until_phase(name, "Initialized").await;
     }
     for (primary, copy) in [
@@ -311,7 +312,9 @@ async fn two_canaries_have_copies_of_their_own_and_nobodys_object_is_taken() {
     world
         .create(workload("Deployment", "three", &reads("mine")))
         .await;
-    world.create(canary("three", json!({"skipAnalysis": true}))).await;
+    world
+        .create(canary("three", &json!({"skipAnalysis": true})))
+        .await;
     let message = world.until_stalled("three", "Blocked").await;
     assert!(message.contains("mine-primary"), "{message}");
     assert_eq!(world.get("ConfigMap", "mine-primary").await, precious);
@@ -327,7 +330,7 @@ async fn a_daemon_set_is_released() {
     world.create(workload("DaemonSet", "agent", &json!({}))).await;
     let target = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent"});
     let spec = json!({"targetRef": target, "skipAnalysis": true});
-    world.create(canary("agent", spec)).await;
+    world.create(canary("agent", &spec)).await;
     world.until_phase("agent", "Initialized").await;
     world.until("DaemonSet", "agent", is_parked).await;
     let primary = world.get("DaemonSet", "agent-primary").await;
@@ -364,7 +367,7 @@ async fn a_core_service_is_released_and_never_written() {
         .await;
     let target = json!({"apiVersion": "v1", "kind": "Service", "name": "shop"});
     let spec = json!({"targetRef": target, "skipAnalysis": true});
-    world.create(canary("shop", spec)).await;
+    world.create(canary("shop", &spec)).await;
     world.until_phase("shop", "Initialized").await;
     assert_eq!(world.get("Service", "shop").await, service);
     world
@@ -387,7 +390,7 @@ async fn an_autoscaler_is_copied_once_it_scales_the_target() {
         "primaryScalerReplicas": {"minReplicas": 3},
     });
     let spec = json!({"autoscalerRef": reference, "skipAnalysis": true, "revertOnDeletion": true});
-    world.create(canary("api", spec)).await;
+    world.create(canary("api", &spec)).await;
     world.until_stalled("api", "AutoscalerNotFound").await;
     world
         .create(json!({
@@ -453,9 +456,11 @@ async fn a_stable_canary_costs_nothing() {
         .await;
     let reads = json!({"volumes": [{"name": "a", "configMap": {"name": "quiet"}}]});
     world.create(workload("Deployment", "quiet", &reads)).await;
-    world.create(canary("quiet", json!({"skipAnalysis": true}))).await;
+    world
+        .create(canary("quiet", &json!({"skipAnalysis": true})))
+        .await;
     world.create(deployment("busy")).await;
-    world.create(canary("busy", json!({"skipAnalysis": true}))).await;
+    world.create(canary("busy", &json!({"skipAnalysis": true}))).await;
     world.until_phase("quiet", "Initialized").await;
     world.until_phase("busy", "Initialized").await;
     world
@@ -502,7 +507,7 @@ async fn a_stable_canary_costs_nothing() {
 async fn what_is_in_the_way_is_told_and_left_alone() {
     let world = World::start().await;
     // No target yet.
-    world.create(canary("late", json!({"skipAnalysis": true}))).await;
+    world.create(canary("late", &json!({"skipAnalysis": true}))).await;
     world.until_stalled("late", "TargetNotFound").await;
     world.create(deployment("late")).await;
     let initialized = world.until_phase("late", "Initialized").await;
@@ -512,7 +517,7 @@ async fn what_is_in_the_way_is_told_and_left_alone() {
     let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "late"});
     let service = json!({"port": 9898, "name": "later"});
     let spec = json!({"targetRef": target, "service": service, "skipAnalysis": true});
-    world.create(canary("zz-younger", spec)).await;
+    world.create(canary("zz-younger", &spec)).await;
     let message = world.until_stalled("zz-younger", "TargetTaken").await;
     assert!(message.contains("Canary late"), "{message}");
     world.delete("Canary", "late").await;
@@ -521,7 +526,7 @@ async fn what_is_in_the_way_is_told_and_left_alone() {
     // Somebody's own primary and Service.
     world.create(deployment("own")).await;
     let mine = world.create(deployment("own-primary")).await;
-    world.create(canary("own", json!({"skipAnalysis": true}))).await;
+    world.create(canary("own", &json!({"skipAnalysis": true}))).await;
     world.until_stalled("own", "ForeignPrimary").await;
     let now = world.get("Deployment", "own-primary").await;
     assert_eq!(
@@ -537,7 +542,9 @@ async fn what_is_in_the_way_is_told_and_left_alone() {
             "spec": {"selector": {"app": "taken"}, "ports": [{"port": 80}]},
         }))
         .await;
-    world.create(canary("taken", json!({"skipAnalysis": true}))).await;
+    world
+        .create(canary("taken", &json!({"skipAnalysis": true})))
+        .await;
     let message = world.until_stalled("taken", "ServiceOwned").await;
     assert!(message.contains("App x"), "{message}");
     assert!(world.find("Deployment", "taken-primary").await.is_none());
@@ -560,7 +567,7 @@ async fn a_service_of_nobody_is_adopted_kept_and_given_back() {
         }))
         .await;
     let spec = json!({"skipAnalysis": true, "revertOnDeletion": true});
-    world.create(canary("shop", spec)).await;
+    world.create(canary("shop", &spec)).await;
     world.until_phase("shop", "Initialized").await;
     let adopted = world.get("Service", "shop").await;
     assert_eq!(adopted["spec"]["selector"], json!({"app": "shop-primary"}));
@@ -593,6 +600,37 @@ async fn a_service_of_nobody_is_adopted_kept_and_given_back() {
     assert_eq!(back["spec"]["selector"], json!({"app": "shop", "tier": "web"}));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_api_server_refuses_is_told_once_and_mended_at_once() {
+    let world = World::start().await;
+    // Its primary's label value has 68 characters.
+    let long = "a".repeat(60);
+    let mut target = deployment("podinfo");
+    target["spec"]["selector"]["matchLabels"]["app"] = json!(long);
+    target["spec"]["template"]["metadata"]["labels"]["app"] = json!(long);
+    world.create(target).await;
+    world
+        .create(canary("podinfo", &json!({"skipAnalysis": true})))
+        .await;
+    let message = world.until_stalled("podinfo", "ReconcileError").await;
+    assert!(
+        message.contains("podinfo-primary") && message.contains(&long),
+        "{message}"
+    );
+    let said = world.events("podinfo").await;
+    let refused: Vec<&i64> = said
+        .iter()
+        .filter(|(text, _)| text.contains(&long))
+        .map(|(_, count)| count)
+        .collect();
+    assert_eq!(refused, [&1], "{said:?}");
+
+    world.delete("Deployment", "podinfo").await;
+    world.until_stalled("podinfo", "TargetNotFound").await;
+    world.create(deployment("podinfo")).await;
+    world.until_phase("podinfo", "Initialized").await;
+}
+
 /// What Flagger leaves behind: a promoted Canary, its primary, its copy of a config (without binaryData).
 async fn left_by_flagger(world: &World, name: &str, target_image: &str) -> Value {
     let reads = json!({"volumes": [{"name": "a", "configMap": {"name": "app"}}]});
@@ -601,7 +639,7 @@ async fn left_by_flagger(world: &World, name: &str, target_image: &str) -> Value
     target["spec"]["replicas"] = json!(0);
     target["spec"]["template"]["spec"]["containers"][0]["image"] = json!(target_image);
     world.create(target).await;
-    let canary = world.create(canary(name, json!({"skipAnalysis": true}))).await;
+    let canary = world.create(canary(name, &json!({"skipAnalysis": true}))).await;
     let owner = json!([{
         "apiVersion": "flagger.app/v1beta1", "kind": "Canary", "name": name, "uid": canary["metadata"]["uid"],
         "controller": true, "blockOwnerDeletion": true,
@@ -690,7 +728,7 @@ async fn while_flagger_is_alive_nothing_is_done() {
         .unwrap();
     world.create(deployment("podinfo")).await;
     world
-        .create(canary("podinfo", json!({"skipAnalysis": true})))
+        .create(canary("podinfo", &json!({"skipAnalysis": true})))
         .await;
     world.control();
     let message = world.until_stalled("podinfo", "FlaggerActive").await;
@@ -717,7 +755,7 @@ async fn without_tracking_configs_are_left_alone() {
         .await;
     world.create(workload("Deployment", "podinfo", &reads)).await;
     world
-        .create(canary("podinfo", json!({"skipAnalysis": true})))
+        .create(canary("podinfo", &json!({"skipAnalysis": true})))
         .await;
     let initialized = world.until_phase("podinfo", "Initialized").await;
     assert!(initialized["status"].get("trackedConfigs").is_none());

@@ -224,10 +224,8 @@ impl World {
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, found).await {
-            Ok(object) => object,
-            Err(_) => panic!("{kind} {name} never became as expected: {}", last.lock().unwrap()),
-        }
+        let found = tokio::time::timeout(PATIENCE, found).await;
+        found.unwrap_or_else(|_| panic!("{kind} {name} never became as expected: {}", last.lock().unwrap()))
     }
 
     pub(crate) async fn until_phase(&self, canary: &str, phase: &str) -> Value {
