@@ -140,7 +140,9 @@ fn elder(canary: &Canary, wire: &Value, cx: &Context) -> Option<String> {
                 .unwrap_or_default()
                 .to_owned()
         };
-        (part("/metadata/creationTimestamp"), part("/metadata/uid"))
+        // Creation has whole seconds: whoever acts already is the elder, and names settle what is left.
+        let idle = part("/status/phase").is_empty();
+        (idle, part("/metadata/creationTimestamp"), part("/metadata/name"))
     };
     let mine = age(wire);
     cx.caches.canaries.state().iter().find_map(|other| {
