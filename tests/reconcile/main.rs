@@ -1,6 +1,5 @@
 //! The controller against the embedded cluster: outcomes, not calls.
-#![expect(clippy::unwrap_used, reason = "builders of manifests are part of the tests")]
-#![allow(
+
     clippy::unwrap_used,
     clippy::panic,
     clippy::match_wild_err_arm,
