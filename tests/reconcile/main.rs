@@ -1,5 +1,6 @@
 //! The controller against the embedded cluster: outcomes, not calls.
 
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::match_wild_err_arm,
