@@ -26,7 +26,7 @@ pub struct MigrateArgs {
 }
 
 /// Rewrites every object at v1beta1, then trims `status.storedVersions`. Can be stopped and run again.
-pub fn run(args: MigrateArgs) -> ExitCode {
+pub fn run(args: &MigrateArgs) -> ExitCode {
     let options = Options {
         page_size: args.page_size,
         rate: args.rate,
@@ -38,7 +38,7 @@ pub fn run(args: MigrateArgs) -> ExitCode {
         open: false,
     };
     let done = app::migrate(args.kubeconfig.as_deref(), &options, &mut |event| {
-        show.event(&event)
+        show.event(&event);
     });
     show.end_line();
     match done {

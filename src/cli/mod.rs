@@ -54,7 +54,7 @@ pub fn main(cli: Cli) -> ExitCode {
             ExitCode::from(convert::run(&args, &query_slip, &mut stdin, &mut stdout, &mut stderr))
         }
         Command::Crds(args) => printed(crds::run(&args, &mut io::stdout().lock())),
-        Command::Migrate(args) => migrate::run(args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Rules(args) => printed(rules::run(&args)),
         Command::Uninstall(args) => uninstall::run(&args),
     }

@@ -272,7 +272,7 @@ mod tests {
             match (conversion(body.as_bytes()), expected) {
                 (Ok(uid), Ok(expected)) => assert_eq!(uid, expected, "{body}"),
                 (Err(refusal), Err(expected)) => {
-                    assert!(refusal.to_string().contains(expected), "{body}: {refusal}")
+                    assert!(refusal.to_string().contains(expected), "{body}: {refusal}");
                 }
                 (found, _) => panic!("{body}: {found:?}"),
             }

@@ -7,7 +7,6 @@
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::unwrap_used,
-    clippy::panic,
     reason = "measures with the clock, prints, and stops at the first surprise"
 )]
 
