@@ -424,15 +424,22 @@ impl Kind<'_> {
         pace: &mut Interval,
         write: impl AsyncFn() -> kube::Result<Fate>,
     ) -> Result<Fate, ClusterError> {
+        let api = self.api(object.namespace().as_deref());
         let mut pause = Duration::from_millis(200);
         let mut attempt = 1;
         loop {
             pace.tick().await;
             let error = match write().await {
                 Ok(fate) => return Ok(fate),
-                Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Fate::Gone),
                 Err(error) => error,
             };
+            // A missing subresource is "not found" as well: only the object itself can say that it is gone.
+            if let kube::Error::Api(status) = &error
+                && status.is_not_found()
+                && let Ok(None) = api.get_metadata_opt(&object.name_any()).await
+            {
+                return Ok(Fate::Gone);
+            }
             let passes = match &error {
                 kube::Error::Api(status) => status.is_conflict() || status.code == 429 || status.code >= 500,
                 _ => true,

@@ -132,14 +132,18 @@ fn client_config(found: &CustomResourceDefinition) -> Option<WebhookClientConfig
         .clone()
 }
 
-/// True when new objects would not be stored at v1beta1, or would be kept with anything in them, or when a version
-/// that objects may be stored at is not listed.
+/// True when new objects would not be stored at v1beta1, or would be kept with anything in them, when there is no
+/// `/status` to write through, or when a version that objects may be stored at is not listed.
 fn is_foreign(found: &CustomResourceDefinition, stored: &[String]) -> bool {
     let versions = &found.spec.versions;
     found.spec.preserve_unknown_fields == Some(true)
-        || !versions
-            .iter()
-            .any(|version| version.name == STORAGE && version.storage && version.served)
+        || !versions.iter().any(|version| {
+            let has_status = version
+                .subresources
+                .as_ref()
+                .is_some_and(|all| all.status.is_some());
+            version.name == STORAGE && version.storage && version.served && has_status
+        })
         || stored
             .iter()
             .any(|stored| !versions.iter().any(|version| version.name == *stored))
@@ -231,7 +235,7 @@ mod tests {
         let plural = format!("{}s", kind.to_lowercase()).replace("canarys", "canaries");
         let versions: Vec<Value> = versions
             .iter()
-            .map(|(name, served, storage)| json!({"name": name, "served": served, "storage": storage}))
+            .map(|(name, served, storage)| json!({"name": name, "served": served, "storage": storage, "subresources": {"status": {}}}))
             .collect();
         let conversion = if strategy == "Webhook" {
             json!({"strategy": "Webhook", "webhook": {
@@ -323,6 +327,10 @@ mod tests {
     #[test]
     fn a_definition_that_preserves_unknown_fields_is_taken_over() {
         let mut crd = found("Canary", &[("v1beta1", true, true)], &["v1beta1"], "None");
+        assert_eq!(survey(&crd).unwrap().adopt, None);
+        let mut without = crd.clone();
+        without.spec.versions[0].subresources = None;
+        assert!(survey(&without).unwrap().adopt.is_some());
         crd.spec.preserve_unknown_fields = Some(true);
         let adopted = survey(&crd).unwrap().adopt.unwrap();
         assert_eq!(adopted.spec.preserve_unknown_fields, Some(false));
