@@ -29,9 +29,12 @@ pub const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 const MARKERS: &str = include_str!("markers.txt");
 
+/// Any JSON value, not only objects.
+const JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
+
 /// Types that hold any JSON.
 const OPAQUE: [&str; 3] = [
-    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON",
+    JSON,
     "io.k8s.apimachinery.pkg.runtime.RawExtension",
     "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
 ];
@@ -98,7 +101,7 @@ impl Builtin {
         for name in OPAQUE {
             if let Some(node) = definitions.get_mut(name).and_then(Value::as_object_mut) {
                 node.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
-                if name == OPAQUE[0] {
+                if name == JSON {
                     // Texts and numbers too: the values of `enum` and `default`.
                     node.shift_remove("type");
                 }

@@ -10,7 +10,7 @@ pub(crate) fn rows() -> Vec<crate::Row> {
     crate::rows![admission:
         denial, denial_with_causes, warnings, review_shape, mutation, mutation_order, mutating_before_schema,
         validating_sees_the_mutated_object, not_called_after_schema_error, fail_closed, fail_open, wrong_answer,
-        delete_review, namespace_selector, object_selector, match_policy_equivalent, match_policy_exact, dry_run,
+        delete_review, namespace_selector, object_selector, match_conditions, match_policy_equivalent, match_policy_exact, dry_run,
         dry_run_with_side_effects, subresources, timeout, update_has_old_object, patch_as_bytes, never_for_configurations,
         generate_name_and_uid,
     ]
@@ -195,6 +195,37 @@ async fn mutation_order(w: World) {
     assert_eq!(
         created["data"]["steps"], "ba",
         "in the order of the configuration"
+    );
+}
+
+async fn match_conditions(w: World) {
+    let hooks = Hooks::start(|_, r| admission(r, json!({"allowed": true}))).await;
+    let mut some = entry(&w, &hooks, "some");
+    some["matchConditions"] = json!([
+        {"name": "writes", "expression": "request.operation != 'DELETE'"},
+        {"name": "big", "expression": "has(object.data) && size(object.data) > 1"}]);
+    let mut broken = entry(&w, &hooks, "broken");
+    broken["matchConditions"] = json!([{"name": "no", "expression": "oldObject.data.k == 'v'"}]);
+    broken["rules"][0]["operations"] = json!(["CREATE"]);
+    broken["objectSelector"] = json!({"matchLabels": {"try": "me"}});
+    register(&w, VALIDATING, &json!([some, broken, entry(&w, &hooks, "a")])).await;
+    in_force(&w, &hooks, "/a").await;
+    w.config_map("small", json!({"k": "v"})).await;
+    w.config_map("large", json!({"k": "v", "l": "w"})).await;
+    w.delete(&w.core("configmaps/large"), &json!({}))
+        .await
+        .expect(200);
+    assert_eq!(hooks.last("/some", "small"), Value::Null);
+    assert_eq!(hooks.last("/some", "large")["request"]["operation"], "CREATE");
+    let mut object = config_map("x", &json!({}));
+    object["metadata"]["labels"] = json!({"try": "me"});
+    let message = w
+        .post(&w.core("configmaps"), &object)
+        .await
+        .refused(403, "Forbidden");
+    assert!(
+        message.starts_with("configmaps \"x\" is forbidden: "),
+        "{message}"
     );
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Owns: matching (rules, selectors, `matchPolicy: Equivalent`), the order (mutating one after another by name,
 //! validating all at once), `failurePolicy`, warnings, dry run. Promises: webhook configurations themselves are
-//! never sent to webhooks. Never: evaluates `matchConditions` (there is no CEL here; they count as true).
+//! never sent to webhooks. Never: reinvokes (`reinvocationPolicy` counts as `Never`).
 
+mod conditions;
+mod request;
 mod review;
 
 use std::sync::Arc;
@@ -29,7 +31,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Create => "CREATE",
             Self::Update => "UPDATE",
@@ -37,7 +39,7 @@ impl Operation {
         }
     }
 
-    fn options(self) -> &'static str {
+    pub(super) fn options(self) -> &'static str {
         match self {
             Self::Create => "CreateOptions",
             Self::Update => "UpdateOptions",
@@ -214,14 +216,24 @@ impl Cluster {
     /// Calls one webhook. `None`: it failed and its policy is to go on. `Err`: it denied, or failed.
     async fn ask(&self, call: &Call, hook: &Hook, subject: Subject<'_>) -> Result<Option<Value>, Failure> {
         let name = hook.entry["name"].as_str().unwrap_or_default();
+        let request = match self.admission_request(call, hook, subject).await {
+            Ok(request) => request,
+            Err(_) if hook.entry["failurePolicy"] == "Ignore" => return Ok(None),
+            Err(detail) => return Err(call_failure(name, &detail)),
+        };
+        match conditions::hold(&hook.entry["matchConditions"], &request) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(_) if hook.entry["failurePolicy"] == "Ignore" => return Ok(None),
+            Err(detail) => return Err(Failure::forbidden(&call.kind, &call.name, &detail)),
+        }
         let quiet = matches!(hook.entry["sideEffects"].as_str(), Some("None" | "NoneOnDryRun"));
         if call.dry_run && !quiet {
             return Err(Failure::bad_request(format!(
                 "admission webhook {name:?} does not support dry run"
             )));
         }
-        let answer = self.review(call, hook, subject).await;
-        let response = match answer {
+        let response = match self.review(hook, request).await {
             Ok(response) => response,
             Err(detail) if hook.entry["failurePolicy"] == "Ignore" => {
                 tracing::warn!(webhook = name, detail, "failed open");
@@ -245,74 +257,18 @@ impl Cluster {
     }
 
     /// Sends the review; answers its checked `response`.
-    async fn review(&self, call: &Call, hook: &Hook, subject: Subject<'_>) -> Result<Value, String> {
-        let uid = uuid::Uuid::new_v4().to_string();
-        let mut request = json!({"uid": uid});
-        let scale = call.subresource == "scale";
-        let gvk = |kind: &Kind| {
-            if scale {
-                json!({"group": "autoscaling", "version": "v1", "kind": "Scale"})
-            } else {
-                json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
-            }
-        };
-        let gvr =
-            |kind: &Kind| json!({"group": kind.group, "version": kind.version, "resource": kind.plural});
-        request["kind"] = gvk(&hook.kind);
-        request["resource"] = gvr(&hook.kind);
-        if !call.subresource.is_empty() {
-            request["subResource"] = json!(call.subresource);
-        }
-        request["requestKind"] = gvk(&call.kind);
-        request["requestResource"] = gvr(&call.kind);
-        if !call.subresource.is_empty() {
-            request["requestSubResource"] = json!(call.subresource);
-        }
-        let name = if call.name.is_empty() {
-            subject
-                .object
-                .and_then(|o| o["metadata"]["name"].as_str())
-                .unwrap_or_default()
-        } else {
-            &call.name
-        };
-        if !name.is_empty() {
-            request["name"] = json!(name);
-        }
-        if !call.namespace.is_empty() {
-            request["namespace"] = json!(call.namespace);
-        } else if call.kind.is("", "namespaces") {
-            request["namespace"] = json!(name);
-        }
-        request["operation"] = json!(subject.operation.name());
-        request["userInfo"] = call.user.info();
-        for (key, value) in [("object", subject.object), ("oldObject", subject.old)] {
-            request[key] = match value {
-                Some(object) if scale => object.clone(),
-                Some(object) => self
-                    .convert(&hook.kind, object.clone())
-                    .await
-                    .map_err(|f| f.message)?,
-                None => Value::Null,
-            };
-        }
-        request["dryRun"] = json!(call.dry_run);
-        request["options"] = call.options(subject.operation.options());
+    async fn review(&self, hook: &Hook, request: Value) -> Result<Value, String> {
+        let uid = request["uid"].as_str().unwrap_or_default().to_owned();
         let review =
             json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request});
         let timeout = Duration::from_secs(hook.entry["timeoutSeconds"].as_u64().unwrap_or(10));
+        let config = &hook.entry["clientConfig"];
+        let agent = "kube-apiserver-admission";
         let answer = self
             .webhooks
-            .call(
-                &self.store,
-                &hook.entry["clientConfig"],
-                timeout,
-                "kube-apiserver-admission",
-                &review,
-            )
-            .await
-            .map_err(|e| format!("failed to call webhook: {e}"))?;
-        check_answer(answer, &uid)
+            .call(&self.store, config, timeout, agent, &review)
+            .await;
+        check_answer(answer.map_err(|e| format!("failed to call webhook: {e}"))?, &uid)
     }
 
     /// The object after a mutating webhook's patch, at the request's version.
