@@ -60,11 +60,11 @@ impl ClusterError {
     }
 
     /// True when the API server refuses for good: asking the same again will not help until somebody changes
-    /// something (permissions, an admission policy, a quota).
+    /// something (permissions, an admission policy, a quota). What vanished meanwhile (404) is no refusal.
     pub fn is_refusal(&self) -> bool {
         match self {
             ClusterError::Refused { code, .. } => {
-                (400..500).contains(code) && ![401, 408, 410, 429].contains(code)
+                (400..500).contains(code) && ![401, 404, 408, 410, 429].contains(code)
             }
             ClusterError::Conflict { .. }
             | ClusterError::Unreachable { .. }
@@ -75,5 +75,27 @@ impl ClusterError {
     /// True for 409.
     pub fn is_conflict(&self) -> bool {
         matches!(self, ClusterError::Conflict { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_no_is_a_refusal() {
+        let refused = |code| ClusterError::Refused {
+            what: String::new(),
+            code,
+            message: String::new(),
+        };
+        for code in [400, 403, 413, 422] {
+            assert!(refused(code).is_refusal(), "{code}");
+        }
+        for code in [401, 404, 408, 410, 429, 500, 503] {
+            assert!(!refused(code).is_refusal(), "{code}");
+        }
+        let conflict = ClusterError::Conflict { what: String::new() };
+        assert!(conflict.is_conflict() && !conflict.is_refusal());
     }
 }

@@ -157,7 +157,7 @@ async fn online(canary: &Canary, cx: &Context) -> Answer {
 }
 
 async fn measure(check: &Check, canary: &Canary, cx: &Context) -> Answer {
-    let (namespace, target) = (&canary.id.namespace, &canary.target.name);
+    let (namespace, target) = (&canary.id.namespace, &canary.target);
     let outcome = match &check.source {
         Source::SuccessRate => {
             let text = builtin::success_rate(namespace, target, &check.interval);

@@ -84,7 +84,11 @@ pub(super) async fn keep(
         .any(|object| record::hash_of(object) == Some(&revision.template))
     {
         let rendered = record::render(canary, revision, target, seen.primary.as_ref());
-        cx.cluster.create(Kind::CONTROLLER_REVISION, &rendered).await?;
+        match cx.cluster.create(Kind::CONTROLLER_REVISION, &rendered).await {
+            // Its name says what it holds, whatever became of its label.
+            Err(error) if error.is_conflict() => {}
+            made => drop(made?),
+        }
     }
     let needed = [
         revision.template.as_str(),
