@@ -8,11 +8,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::model::canary::{Hook, Identity};
-use crate::model::notice::Severity;
+use crate::model::notice::{Severity, printable};
 use crate::model::status::Stage;
-
-/// Longest failure text that reaches an event, in characters.
-pub const MAX_TEXT: usize = 256;
 
 /// The body POSTed to a hook.
 pub fn payload(id: &Identity, phase: Stage, checksum: &str, metadata: &BTreeMap<String, String>) -> Value {
@@ -51,7 +48,7 @@ pub fn may_retry(status: u16) -> bool {
     status == 429 || (status >= 500 && status != 501)
 }
 
-/// What a refusal says: the body if there is one, else the status; printable, at most [`MAX_TEXT`] characters.
+/// What a refusal says: the body if there is one, else the status; printable, at most [`crate::model::notice::MAX_TEXT`] characters.
 pub fn refusal(status: u16, body: &[u8]) -> String {
     let text = printable(&String::from_utf8_lossy(body));
     if text.is_empty() {
@@ -61,23 +58,10 @@ pub fn refusal(status: u16, body: &[u8]) -> String {
     }
 }
 
-/// Keeps what a person can read: control characters become spaces, runs of spaces one, the length is capped.
-pub fn printable(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect();
-    let mut words = clean.split_whitespace().collect::<Vec<_>>().join(" ");
-    if words.chars().count() > MAX_TEXT {
-        words = words.chars().take(MAX_TEXT - 1).collect();
-        words.push('…');
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::notice::MAX_TEXT;
 
     #[test]
     fn payload_has_flaggers_shape() {

@@ -632,3 +632,60 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_misspelt_field_of_v1alpha3_is_told_in_its_spelling() {
+    let mut object = old_canary();
+    object["spec"]["canaryAnalysis"]["thresold"] = json!(5);
+    object["spec"]["skipAnalisys"] = json!(true);
+    for path in ["/validate", "/mutate"] {
+        let response = ask(path, &creation(&object)).await;
+        assert_eq!(response["allowed"], true, "{response}");
+        let warnings = response["warnings"].to_string();
+        for told in [
+            "spec.canaryAnalysis.thresold",
+            "did you mean threshold",
+            "spec.skipAnalisys",
+        ] {
+            assert!(warnings.contains(told), "{told}: {warnings}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn inside_a_cluster_no_kind_may_name_the_machine_itself() {
+    let settings = Settings {
+        refuse_loopback: true,
+        ..Settings::default()
+    };
+    let state = Arc::new(State::new(settings, Arc::new(Metrics::new())));
+    let template =
+        json!({"provider": {"type": "prometheus", "address": "http://127.0.0.1:9090"}, "query": "up"});
+    let provider = json!({"type": "slack", "address": "http://localhost:8080/hook"});
+    for (kind, resource, spec, field) in [
+        (
+            "MetricTemplate",
+            "metrictemplates",
+            template,
+            "spec.provider.address",
+        ),
+        ("AlertProvider", "alertproviders", provider, "spec.address"),
+    ] {
+        let object = json!({
+            "apiVersion": "flagger.app/v1beta1",
+            "kind": kind,
+            "metadata": {"name": "shop", "namespace": "prod"},
+            "spec": spec,
+        });
+        let mut asked = creation(&object);
+        for which in ["kind", "requestKind"] {
+            asked["request"][which]["kind"] = json!(kind);
+        }
+        asked["request"]["resource"]["resource"] = json!(resource);
+        let (_, _, body) = send(&state, post("/validate", asked.to_string())).await;
+        assert_eq!(body["response"]["allowed"], false, "{body}");
+        assert_eq!(fields(&body["response"]), [field], "{body}");
+        // On a laptop the same address is what one has.
+        assert_eq!(ask("/validate", &asked).await["allowed"], true);
+    }
+}

@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("policy", &["model"]),
     ("rollout", &["model"]),
     ("workload", &["model"]),
-    ("metric", &["model", "hook"]),
+    ("metric", &["model"]),
     ("hook", &["model"]),
     ("net", &[]),
     ("cluster", &[]),

@@ -143,6 +143,25 @@ pub fn convert_noting(object: Value, to: &str) -> Result<(Value, Stash), Convert
     Ok((Value::Object(object), note))
 }
 
+/// A Canary in the words of v1beta1, with everything in it: what [`convert`] would prune or keep aside stays where
+/// its author put it, so that it can be judged. Anything but a Canary of an older version comes back as it is.
+pub fn respelled(mut object: Value) -> Value {
+    let version = object
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if Shape::of(version) == Some(Shape::Alpha)
+        && let Some(map) = object.as_object_mut()
+    {
+        map.insert(
+            "apiVersion".to_owned(),
+            Value::String(v1beta1::API_VERSION.to_owned()),
+        );
+        rename(map, Shape::Alpha);
+    }
+    object
+}
+
 /// The shapes an object has and is wanted in; equal when only the label changes.
 fn shapes(object: &Map<String, Value>, to: &str) -> Result<(Shape, Shape), Problem> {
     let found = |key| object.get(key).map_or_else(|| "nothing".to_owned(), shown);

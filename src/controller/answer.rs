@@ -11,6 +11,7 @@ use crate::cluster::Kind;
 use crate::hook;
 use crate::metric::{Missing, builtin, prometheus};
 use crate::model::canary::{Canary, Check, Hook, Source};
+use crate::model::notice;
 use crate::model::status::Stage;
 use crate::model::template::{self, Context as Variables, TemplateError};
 use crate::net::outbound::Outgoing;
@@ -78,7 +79,7 @@ pub(crate) async fn post(hook: &Hook, body: Value, cx: &Context) -> Answer {
             Ok(incoming) if last || !hook::may_retry(incoming.status) => {
                 return Answer::Refused(hook::refusal(incoming.status, &incoming.body));
             }
-            Err(error) if last => return Answer::Refused(hook::printable(&error.to_string())),
+            Err(error) if last => return Answer::Refused(notice::printable(&error.to_string())),
             Ok(_) | Err(_) => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(30));

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::model::notice::{Notice, Reason};
 use crate::model::status;
+use crate::rollout::STALLED;
 use crate::rollout::rejected::stalled;
 
 use super::index::Id;
@@ -58,7 +59,7 @@ pub(super) async fn complain(error: &Error, object: &DynamicObject, cx: &Context
         Err(_) => true,
         Ok(stored) => {
             let known = stored.conditions.iter().any(|condition| {
-                condition.kind == "Stalled"
+                condition.kind == STALLED
                     && condition.reason == Reason::ReconcileError.as_str()
                     && reason == Reason::ReconcileError
             });

@@ -48,14 +48,14 @@ pub fn read(status: u16, body: &[u8]) -> Result<f64, Missing> {
             }) => error,
             Ok(Envelope { error: None, .. }) | Err(_) => String::from_utf8_lossy(body).into_owned(),
         };
-        let said = crate::hook::printable(&said);
+        let said = crate::model::notice::printable(&said);
         return Err(Missing::Refused(format!(
             "error response: Status {status}: {said}"
         )));
     }
     let envelope = envelope.map_err(|error| Missing::Unreadable(error.to_string()))?;
     if let Some(error) = envelope.error.filter(|_| envelope.status == "error") {
-        return Err(Missing::Refused(crate::hook::printable(&error)));
+        return Err(Missing::Refused(crate::model::notice::printable(&error)));
     }
     let data = envelope
         .data

@@ -160,3 +160,20 @@ impl Notice {
         self
     }
 }
+
+/// Longest text of somebody else (a hook, a metric server) that reaches an event, in characters.
+pub const MAX_TEXT: usize = 256;
+
+/// Keeps what a person can read: control characters become spaces, runs of spaces one, the length is capped.
+pub fn printable(text: &str) -> String {
+    let clean: String = text
+        .chars()
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    let mut words = clean.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.chars().count() > MAX_TEXT {
+        words = words.chars().take(MAX_TEXT - 1).collect();
+        words.push('…');
+    }
+    words
+}

@@ -10,7 +10,7 @@ use crate::model::status::{Condition, Stage, Status};
 /// Flagger's only condition; CI waits for it (`kubectl wait --for=condition=promoted`).
 pub(super) const PROMOTED: &str = "Promoted";
 /// Ours: the controller cannot act until somebody changes something.
-pub(super) const STALLED: &str = "Stalled";
+pub const STALLED: &str = "Stalled";
 
 /// Writes `Promoted` for a stage. As Flagger: same status and reason leave the old one as it is; `lastTransitionTime`
 /// moves only with the status.

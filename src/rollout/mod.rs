@@ -18,3 +18,4 @@ pub mod rejected;
 pub mod stage;
 
 pub use change::checksum;
+pub use condition::STALLED;

@@ -230,14 +230,11 @@ fn report(subject: Subject, object: &Value, settings: &parse::Settings) -> Repor
                 unknown_fields: true,
                 ..settings.clone()
             };
-            match api::convert::convert(object.clone(), "flagger.app/v1beta1") {
-                Ok(converted) => parse::canary(&converted, &settings).report,
-                Err(_) => parse::canary(object, &settings).report,
-            }
+            parse::canary(&api::convert::respelled(object.clone()), &settings).report
         }
         Subject::Canary => parse::canary(object, settings).report,
-        Subject::MetricTemplate => parse::metric_template(object),
-        Subject::AlertProvider => parse::alert_provider(object),
+        Subject::MetricTemplate => parse::metric_template(object, settings),
+        Subject::AlertProvider => parse::alert_provider(object, settings),
     }
 }
 

@@ -250,23 +250,13 @@ fn identity(root: &Field<'_>, findings: &mut Findings) -> Identity {
     }
 }
 
-/// Judges a MetricTemplate object.
-pub fn metric_template(object: &Value) -> Report {
-    metric_template::judge(object, &Settings::default())
-}
-
 /// Judges a MetricTemplate object as these settings ask (loopback addresses, unknown fields).
-pub fn metric_template_with(object: &Value, settings: &Settings) -> Report {
+pub fn metric_template(object: &Value, settings: &Settings) -> Report {
     metric_template::judge(object, settings)
 }
 
-/// Judges an AlertProvider object.
-pub fn alert_provider(object: &Value) -> Report {
-    alert_provider::judge(object, &Settings::default())
-}
-
 /// Judges an AlertProvider object as these settings ask (loopback addresses, unknown fields).
-pub fn alert_provider_with(object: &Value, settings: &Settings) -> Report {
+pub fn alert_provider(object: &Value, settings: &Settings) -> Report {
     alert_provider::judge(object, settings)
 }
 

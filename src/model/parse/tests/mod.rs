@@ -214,11 +214,11 @@ fn each_rule_alone() {
         wrong.extend(check(&row, certain, &parsed.report, &read(&patched(near)).report));
     }
     for row in rows::metric_template() {
-        let judge = |spec: &Value| metric_template(&json!({"spec": spec}));
+        let judge = |spec: &Value| metric_template(&json!({"spec": spec}), &Settings::default());
         wrong.extend(check(&row, true, &judge(&row.2), &judge(&row.3)));
     }
     for row in rows::alert_provider() {
-        let judge = |spec: &Value| alert_provider(&json!({"spec": spec}));
+        let judge = |spec: &Value| alert_provider(&json!({"spec": spec}), &Settings::default());
         wrong.extend(check(&row, true, &judge(&row.2), &judge(&row.3)));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -598,7 +598,7 @@ proptest! {
             let known = rules::find(finding.code.0).is_some();
             prop_assert!(known, "{} is not in the table", finding.code);
         }
-        let _ = (metric_template(&object), alert_provider(&object));
+        let _ = (metric_template(&object, &Settings::default()), alert_provider(&object, &Settings::default()));
     }
 
     #[test]
@@ -612,6 +612,6 @@ proptest! {
     #[test]
     fn other_kinds_never_panic(spec in any_json()) {
         let object = json!({"spec": spec});
-        let _ = (metric_template(&object), alert_provider(&object), canary(&object, &Settings::default()));
+        let _ = (metric_template(&object, &Settings::default()), alert_provider(&object, &Settings::default()), canary(&object, &Settings::default()));
     }
 }
