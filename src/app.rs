@@ -10,6 +10,9 @@
     reason = "shell: makes the client and reads the clock once"
 )]
 
+mod admin;
+mod export;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,7 +39,7 @@ use crate::net::serve::{self, Farewell, Limits};
 use crate::pki;
 use crate::pki::store::Store;
 use crate::pki::{Keeper, Names};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Logs, Metrics, Outlet};
 use crate::webhook::{self, Latch};
 
 /// How a process ends badly.
@@ -69,11 +72,28 @@ pub struct Config {
     pub reach: Reach,
     /// The controller's part.
     pub controller: controller::Config,
+    /// What this process does.
+    pub roles: Roles,
+    /// The running log.
+    pub logs: Logs,
+    /// `--admin-listen`.
+    pub admin_listen: Option<SocketAddr>,
+    /// `--otlp-endpoint`.
+    pub otlp_endpoint: Option<Url>,
 }
 
-/// Runs until SIGTERM or SIGINT; a second signal aborts.
-pub fn run(config: Config) -> Result<(), Failure> {
-    runtime()?.block_on(serve_and_control(config))
+/// What a process does. One does everything, unless rights are to be kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// `--webhooks`: registers and keeps the webhooks.
+    pub webhooks: bool,
+    /// `--controller`: releases Canaries.
+    pub controller: bool,
+}
+
+/// Runs until SIGTERM or SIGINT; a second signal aborts. `spans` are those to be exported.
+pub fn run(config: Config, spans: Option<Outlet>) -> Result<(), Failure> {
+    runtime()?.block_on(serve_and_control(config, spans))
 }
 
 /// Takes the webhooks out of the cluster: after a crash, or for good.
@@ -192,7 +212,7 @@ async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
     }
 }
 
-async fn serve_and_control(config: Config) -> Result<(), Failure> {
+async fn serve_and_control(config: Config, spans: Option<Outlet>) -> Result<(), Failure> {
     let died = |what: &str, error: &dyn std::fmt::Display| Failure::Died(format!("{what}: {error}"));
     let client = client(config.kubeconfig.as_deref()).await?;
     let bound = serve::bind(config.listen)
@@ -200,13 +220,14 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         .map_err(|error| Failure::Usage(error.to_string()))?;
 
     let metrics = Arc::new(Metrics::new());
+    metrics.info(config.controller.settings.provider.as_str());
     let mut names = Names::of_service(&config.service_name, &config.system_namespace);
     names = names.and(&config.listen.ip().to_string());
     if let Some(host) = config.webhook_url.as_ref().and_then(Url::host_str) {
         names = names.and(host);
     }
     let name = names.as_slice().first().cloned().unwrap_or_default();
-    let mut keeper = if config.webhook_url.is_some() {
+    let mut keeper = if config.webhook_url.is_some() || !config.roles.webhooks {
         Keeper::ephemeral(names, Timestamp::now()).map_err(|error| died("certificates", &error))?
     } else {
         let store = Store::new(client.clone(), &config.system_namespace);
@@ -221,6 +242,7 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     let state = webhook::State::new(config.controller.settings.clone(), Arc::clone(&metrics))
         .stopping_with(stop_serving.clone());
     let state = Arc::new(state);
+    let mut aside = beside(&config, spans, &metrics, &state).await?;
     state.readiness().latch(Latch::Certificate);
     let farewell = if config.webhook_url.is_some() {
         Farewell::from_a_laptop()
@@ -269,7 +291,9 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         async move { stop_controller.cancelled().await },
     );
     let mut control: JoinSet<Result<(), String>> = JoinSet::new();
-    control.spawn(controller);
+    if config.roles.controller {
+        control.spawn(controller);
+    }
     let (publisher, installing) = (client.clone(), config.install);
     control.spawn(async move {
         let publish = |bundle: String| {
@@ -288,6 +312,7 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     let outcome = tokio::select! {
         Some(ended) = control.join_next() => flatten(ended),
         Some(ended) = tasks.join_next() => flatten(ended).and(Err("the webhook server ended".to_owned())),
+        Some(ended) = aside.join_next() => flatten(ended).and(Err("a task ended".to_owned())),
     };
 
     if config.install && config.webhook_url.is_some() {
@@ -304,6 +329,40 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         flatten(ended).map_err(Failure::Died)?;
     }
     outcome.map_err(Failure::Died)
+}
+
+/// What operators look at: the admin port and exported spans, where asked for.
+async fn beside(
+    config: &Config,
+    spans: Option<Outlet>,
+    metrics: &Arc<Metrics>,
+    webhook: &Arc<webhook::State>,
+) -> Result<JoinSet<Result<(), String>>, Failure> {
+    let mut tasks = JoinSet::new();
+    if let Some(address) = config.admin_listen {
+        let listener = admin::bind(address).await.map_err(Failure::Usage)?;
+        let desk = Arc::new(admin::Desk {
+            logs: config.logs.clone(),
+            metrics: Arc::clone(metrics),
+            webhook: Arc::clone(webhook),
+            roles: config.roles,
+            leads: Box::new(|| None),
+        });
+        tracing::info!("status and log level are served on {address}");
+        tasks.spawn(admin::serve(listener, desk));
+    }
+    if let (Some(endpoint), Some(outlet)) = (config.otlp_endpoint.clone(), spans) {
+        // The operator named it: a collector beside us in the pod is on loopback.
+        let outbound = Outbound::new(Reach::Anywhere)
+            .map_err(|error| Failure::Died(format!("HTTP client: {error}")))?;
+        let instance = format!("{}/{}", config.system_namespace, config.listen);
+        let metrics = Arc::clone(metrics);
+        tasks.spawn(async move {
+            export::export(outlet, endpoint, instance, outbound, metrics).await;
+            Ok(())
+        });
+    }
+    Ok(tasks)
 }
 
 fn flatten(ended: Result<Result<(), String>, tokio::task::JoinError>) -> Result<(), String> {

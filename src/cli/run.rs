@@ -12,7 +12,7 @@ use crate::model::canary::Provider;
 use crate::model::duration;
 use crate::model::parse::Settings;
 use crate::net::outbound::Reach;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, LogFormat, Traces};
 use crate::{controller, workload};
 
 /// Flags of `verdigris run`. Names follow Flagger's where it has them.
@@ -64,6 +64,18 @@ pub struct RunArgs {
     /// Canaries worked on at once
     #[arg(long, default_value_t = 32)]
     threadiness: u16,
+    /// Serve and register the webhooks; false leaves them to processes of their own
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    webhooks: bool,
+    /// Release Canaries; false serves the webhooks only
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    controller: bool,
+    /// Loopback address of /statusz and /log-level, such as 127.0.0.1:9444 [default: none]
+    #[arg(long)]
+    admin_listen: Option<SocketAddr>,
+    /// Send spans to this trace collector: OTLP over HTTP, such as http://collector:4318 [default: none]
+    #[arg(long)]
+    otlp_endpoint: Option<Url>,
     /// error, warn, info, debug or trace, or a filter such as verdigris=debug
     #[arg(long, default_value = "info")]
     log_level: String,
@@ -78,11 +90,12 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Runs until a signal.
 pub fn run(args: RunArgs) -> ExitCode {
-    let config = match config(args) {
+    let mut traces = args.otlp_endpoint.as_ref().map(|_| Traces::default());
+    let config = match config(args, traces.as_ref()) {
         Ok(config) => config,
         Err(message) => return super::usage(&message),
     };
-    match app::run(config) {
+    match app::run(config, traces.as_mut().and_then(Traces::outlet)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(app::Failure::Usage(message)) => super::usage(&message),
         Err(app::Failure::Died(message)) => {
@@ -92,8 +105,26 @@ pub fn run(args: RunArgs) -> ExitCode {
     }
 }
 
-fn config(args: RunArgs) -> Result<app::Config, String> {
-    telemetry::start_logging(&args.log_level, args.log_format)?;
+fn roles(args: &RunArgs) -> Result<app::Roles, String> {
+    match (args.webhooks, args.controller) {
+        (false, false) => Err("--webhooks=false and --controller=false leave nothing to do; drop one".to_owned()),
+        (false, true) if args.install => {
+            Err("--install needs the webhooks; drop it, or --webhooks=false".to_owned())
+        }
+        (webhooks, controller) => Ok(app::Roles { webhooks, controller }),
+    }
+}
+
+fn config(args: RunArgs, traces: Option<&Traces>) -> Result<app::Config, String> {
+    let logs = telemetry::start_logging_and_tracing(&args.log_level, args.log_format, traces)?;
+    let roles = roles(&args)?;
+    if let Some(url) = &args.otlp_endpoint
+        && !matches!(url.scheme(), "http" | "https")
+    {
+        return Err(format!(
+            "--otlp-endpoint {url} is not an http or https URL; write one such as http://collector:4318"
+        ));
+    }
     let provider = match args.mesh_provider.as_str() {
         "kubernetes" => Provider::Kubernetes,
         other => Provider::Other(other.to_owned()),
@@ -152,5 +183,9 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
             track_configs: args.enable_config_tracking,
             concurrency: args.threadiness.max(1),
         },
+        roles,
+        logs,
+        admin_listen: args.admin_listen,
+        otlp_endpoint: args.otlp_endpoint,
     })
 }

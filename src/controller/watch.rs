@@ -126,6 +126,7 @@ impl Watches {
         let hear = move |news: News<'_>| {
             let place = match news {
                 News::Changed(place) => {
+                    metrics.canary_seen(&place.0, &place.1);
                     alarm.wake(place);
                     place
                 }
@@ -204,7 +205,7 @@ pub async fn run(
     });
     let mut stop_before_sync = stop_twice.clone();
     tokio::select! {
-        () = warm(&caches) => {}
+        () = warm(&caches, &metrics) => {}
         _ = stop_before_sync.wait_for(|stopped| *stopped) => return Ok(()),
     }
     tracing::info!("caches are warm; the controller starts");
@@ -247,18 +248,25 @@ pub async fn run(
 }
 
 /// Waits until every cache holds what there is.
-async fn warm(caches: &Caches) {
+async fn warm(caches: &Caches, metrics: &Metrics) {
     let stores = [
-        &caches.canaries,
-        &caches.deployments,
-        &caches.daemon_sets,
-        &caches.services,
-        &caches.autoscalers,
+        (Kind::CANARY, &caches.canaries),
+        (Kind::DEPLOYMENT, &caches.deployments),
+        (Kind::DAEMON_SET, &caches.daemon_sets),
+        (Kind::SERVICE, &caches.services),
+        (Kind::HPA, &caches.autoscalers),
     ];
-    for store in stores.into_iter().chain(&caches.scaled_objects) {
+    let optional = caches.scaled_objects.as_ref();
+    let stores = stores
+        .into_iter()
+        .chain(optional.map(|store| (Kind::SCALED_OBJECT, store)));
+    let synced = stores.map(|(kind, store)| async move {
+        metrics.cache_synced(kind.kind, false);
         // An error means that the watch is gone, which ends the controller elsewhere.
         let _ = store.wait_until_ready().await;
-    }
+        metrics.cache_synced(kind.kind, true);
+    });
+    future::join_all(synced).await;
 }
 
 /// True when the API server serves a resource.
