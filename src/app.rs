@@ -353,8 +353,8 @@ async fn beside(
     }
     if let (Some(endpoint), Some(outlet)) = (config.otlp_endpoint.clone(), spans) {
         // The operator named it: a collector beside us in the pod is on loopback.
-        let outbound = Outbound::new(Reach::Anywhere)
-            .map_err(|error| Failure::Died(format!("HTTP client: {error}")))?;
+        let outbound =
+            Outbound::new(Reach::Anywhere).map_err(|error| Failure::Died(format!("HTTP client: {error}")))?;
         let instance = format!("{}/{}", config.system_namespace, config.listen);
         let metrics = Arc::clone(metrics);
         tasks.spawn(async move {

@@ -154,9 +154,7 @@ impl Metrics {
             spans_dropped.clone(),
         );
         let build = Family::<BuildLabels, Gauge>::default();
-        build
-            .get_or_create(&BuildLabels { version: VERSION })
-            .set(1);
+        build.get_or_create(&BuildLabels { version: VERSION }).set(1);
         registry.register("verdigris_build_info", "Version; always 1", build);
         let started = SystemTime::now().duration_since(UNIX_EPOCH);
         let started = started.map_or(0.0, |elapsed| elapsed.as_secs_f64());

@@ -13,18 +13,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tower::ServiceExt as _;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use crate::telemetry::{Logs, Metrics, VERSION};
@@ -60,17 +63,23 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 
 /// Serves until the listener breaks.
 pub(super) async fn serve(listener: TcpListener, desk: Arc<Desk>) -> Result<(), String> {
-    let service = TowerToHyperService::new(router(desk));
+    let router = router(desk);
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections: JoinSet<()> = JoinSet::new();
     loop {
         let ended = |error: &dyn std::fmt::Display| format!("the admin listener ended: {error}");
-        let slot = Arc::clone(&slots).acquire_owned().await.map_err(|error| ended(&error))?;
+        let slot = Arc::clone(&slots)
+            .acquire_owned()
+            .await
+            .map_err(|error| ended(&error))?;
         let (stream, _) = listener.accept().await.map_err(|error| ended(&error))?;
         while connections.try_join_next().is_some() {}
-        let service = service.clone();
+        let router = router.clone();
         connections.spawn(async move {
             let _slot = slot;
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
+                router.clone().oneshot(request.map(Body::new))
+            });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(Duration::from_secs(5))
@@ -112,7 +121,8 @@ fn is_loopback(host: &str) -> bool {
         Some(_) | None => host,
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 async fn level(State(desk): State<Arc<Desk>>) -> String {

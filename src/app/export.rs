@@ -77,7 +77,10 @@ mod tests {
             ("http://collector:4318", "http://collector:4318/v1/traces"),
             ("http://collector:4318/", "http://collector:4318/v1/traces"),
             ("https://host/prefix", "https://host/prefix/v1/traces"),
-            ("http://collector:4318/v1/traces", "http://collector:4318/v1/traces"),
+            (
+                "http://collector:4318/v1/traces",
+                "http://collector:4318/v1/traces",
+            ),
         ];
         for (endpoint, expected) in table {
             assert_eq!(traces_url(&endpoint.parse().unwrap()).as_str(), expected);

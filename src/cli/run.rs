@@ -107,7 +107,9 @@ pub fn run(args: RunArgs) -> ExitCode {
 
 fn roles(args: &RunArgs) -> Result<app::Roles, String> {
     match (args.webhooks, args.controller) {
-        (false, false) => Err("--webhooks=false and --controller=false leave nothing to do; drop one".to_owned()),
+        (false, false) => {
+            Err("--webhooks=false and --controller=false leave nothing to do; drop one".to_owned())
+        }
         (false, true) if args.install => {
             Err("--install needs the webhooks; drop it, or --webhooks=false".to_owned())
         }

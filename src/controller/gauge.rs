@@ -118,7 +118,10 @@ mod tests {
         let table = [
             (json!({"analysis": {"iterations": 5}}), "blue-green"),
             (json!({"canaryAnalysis": {"iterations": 5}}), "blue-green"),
-            (json!({"analysis": {"iterations": 5, "match": [{"headers": {}}]}}), "ab-testing"),
+            (
+                json!({"analysis": {"iterations": 5, "match": [{"headers": {}}]}}),
+                "ab-testing",
+            ),
             (json!({"analysis": {"iterations": 5, "match": []}}), "blue-green"),
             (json!({"analysis": {"match": [{"headers": {}}]}}), "canary"),
             (json!({"analysis": {"stepWeight": 5}}), "canary"),
@@ -134,7 +137,11 @@ mod tests {
         assert_eq!(ended(Stage::Finalising, Stage::Succeeded), Some(true));
         assert_eq!(ended(Stage::Succeeded, Stage::Succeeded), None);
         assert_eq!(ended(Stage::Progressing, Stage::Failed), Some(false));
-        assert_eq!(ended(Stage::Initializing, Stage::Failed), Some(false), "a bootstrap counts, too");
+        assert_eq!(
+            ended(Stage::Initializing, Stage::Failed),
+            Some(false),
+            "a bootstrap counts, too"
+        );
         assert_eq!(ended(Stage::Failed, Stage::Failed), None);
         assert_eq!(ended(Stage::Initializing, Stage::Initialized), None);
     }

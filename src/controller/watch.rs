@@ -81,6 +81,11 @@ impl Alarm {
         }
     }
 
+    /// Namespace and name of every object of a resource that some Canary reads.
+    pub(super) fn read(&self, plural: &'static str) -> Vec<(String, String)> {
+        self.index.all(plural)
+    }
+
     fn wake(&self, (namespace, name): &Id) {
         let canary = ObjectRef::new_with(name, Kind::CANARY.resource()).within(namespace);
         // The other end closes when the controller stops.
@@ -189,7 +194,8 @@ pub async fn run(
                 config.namespace.as_deref(),
                 Arc::clone(&sums),
                 watches.alarm.clone(),
-            );
+            )
+            .await;
             watches.tasks.spawn(watched);
         }
     }

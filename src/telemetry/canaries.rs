@@ -15,9 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// Buckets of the Prometheus client that Flagger uses, seconds.
-const BUCKETS: [f64; 11] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Values of the label `deployment_strategy`.
 const STRATEGIES: [&str; 3] = ["canary", "blue-green", "ab-testing"];
@@ -163,7 +161,11 @@ impl Canaries {
             "Runs that were promoted",
             canaries.successes.clone(),
         );
-        registry.register("flagger_canary_failures", "Runs that failed", canaries.failures.clone());
+        registry.register(
+            "flagger_canary_failures",
+            "Runs that failed",
+            canaries.failures.clone(),
+        );
         canaries
     }
 
@@ -291,8 +293,9 @@ impl Canaries {
             });
         }
         for family in [&self.successes, &self.failures] {
-            for (deployment_strategy, analysis_status) in
-                STRATEGIES.into_iter().flat_map(|one| ANALYSES.map(|two| (one, two)))
+            for (deployment_strategy, analysis_status) in STRATEGIES
+                .into_iter()
+                .flat_map(|one| ANALYSES.map(|two| (one, two)))
             {
                 family.remove(&RunLabels {
                     name: name.clone(),

@@ -81,7 +81,7 @@ pub fn start_logging_and_tracing(
     traces: Option<&Traces>,
 ) -> Result<Logs, String> {
     let (filter, handle) = reload::Layer::new(filter("--log-level", level)?);
-    let events = filter.and(filter_fn(|about| about.is_event()));
+    let events = filter.and(filter_fn(is_event));
     let last = Arc::new(LastErrors::default());
     let builder = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
@@ -112,6 +112,11 @@ pub fn start_logging_and_tracing(
         last,
         level: Arc::new(Mutex::new(level.to_owned())),
     })
+}
+
+/// Spans are not printed, whatever the filter says.
+fn is_event(about: &tracing::Metadata<'_>) -> bool {
+    about.is_event()
 }
 
 fn filter(what: &str, level: &str) -> Result<EnvFilter, String> {

@@ -6,7 +6,10 @@
 //! OTLP is written by hand, as JSON over HTTP (opentelemetry-proto 1.x, "OTLP/HTTP"): three messages are needed,
 //! and the OpenTelemetry crates would add nineteen to the tree, among them a second HTTP client configuration beside
 //! the only one.
-#![expect(clippy::disallowed_methods, reason = "shell: spans begin and end by the clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: spans begin and end by the clock"
+)]
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -350,8 +353,14 @@ mod tests {
         assert_eq!((parent.span, parent.sampled), (0xb7ad_6b71_6920_3331, true));
         let table = [
             ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", true),
-            ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later", true),
-            ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", false),
+            (
+                "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later",
+                true,
+            ),
+            (
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+                false,
+            ),
             ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false),
             ("00-00000000000000000000000000000000-b7ad6b7169203331-01", false),
             ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false),
