@@ -1,6 +1,7 @@
 //! What is shipped as YAML agrees with what the process applies, and with itself.
 #![expect(clippy::unwrap_used, reason = "a broken fixture fails the test")]
 
+mod image;
 mod monitoring;
 mod overlays;
 

@@ -43,7 +43,7 @@ pub(crate) const NAMESPACE: &str = "test";
 
 /// Everything a test needs.
 pub(crate) struct World {
-    _cluster: DevCluster,
+    cluster: DevCluster,
     /// The test's own hands.
     pub(crate) api: Cluster,
     watched: Client,
@@ -85,7 +85,7 @@ impl World {
             .with_layer(&denied)
             .build();
         Self {
-            _cluster: cluster,
+            cluster,
             api,
             watched,
             denied,
@@ -125,6 +125,11 @@ impl World {
             std::future::pending(),
         );
         self.controller = Some(tokio::spawn(run));
+    }
+
+    /// A connection to a ready pod of a Service.
+    pub(crate) async fn dial(&self, service: &str, port: u16) -> std::io::Result<tokio::net::TcpStream> {
+        self.cluster.pods().unwrap().dial(service, port).await
     }
 
     /// `kill -9`.
