@@ -76,8 +76,11 @@ async fn may_watch(client: &Client, plural: &str, namespace: Option<&str>) -> bo
             ..SelfSubjectAccessReview::default()
         };
         match reviews.create(&PostParams::default(), &review).await {
-            Ok(answer) if !answer.status.is_some_and(|status| status.allowed) => return false,
-            Ok(_) => {}
+            Ok(answer) => {
+                if !answer.status.is_some_and(|status| status.allowed) {
+                    return false;
+                }
+            }
             Err(error) => {
                 tracing::debug!("the API server does not say whether {plural} may be watched: {error}");
                 return true;

@@ -3,6 +3,7 @@
 
 mod image;
 mod monitoring;
+mod operate;
 mod overlays;
 
 use std::fs;
