@@ -84,6 +84,7 @@ pub struct Metrics {
     canaries: canaries::Canaries,
     caches: Family<CacheLabels, Gauge>,
     certificate_expiry: Gauge<i64, AtomicI64>,
+    leader: Gauge,
     spans_dropped: Counter,
     started: f64,
 }
@@ -147,6 +148,12 @@ impl Metrics {
             "Whether a kind has been listed: 1 or 0",
             caches.clone(),
         );
+        let leader = Gauge::default();
+        registry.register(
+            "verdigris_leader",
+            "Whether this replica writes: 1 or 0",
+            leader.clone(),
+        );
         let spans_dropped = Counter::default();
         registry.register(
             "verdigris_trace_spans_dropped",
@@ -177,6 +184,7 @@ impl Metrics {
             canaries,
             caches,
             certificate_expiry,
+            leader,
             spans_dropped,
             started,
         }
@@ -257,6 +265,16 @@ impl Metrics {
             }
         }
         known
+    }
+
+    /// Says whether this replica writes.
+    pub fn leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Whether this replica writes.
+    pub fn leads(&self) -> bool {
+        self.leader.get() == 1
     }
 
     /// Counts spans that went nowhere.

@@ -44,8 +44,6 @@ pub(super) struct Desk {
     pub(super) metrics: Arc<Metrics>,
     pub(super) webhook: Arc<webhook::State>,
     pub(super) roles: super::Roles,
-    /// Whether this process leads; `None` when nobody is elected.
-    pub(super) leads: Box<dyn Fn() -> Option<bool> + Send + Sync>,
 }
 
 /// Listens on a loopback address.
@@ -157,7 +155,7 @@ fn status(desk: &Desk, now: Timestamp) -> Value {
         "startedAt": started.to_string(),
         "uptimeSeconds": now.as_second() - started.as_second(),
         "roles": {"webhooks": desk.roles.webhooks, "controller": desk.roles.controller},
-        "leader": (desk.leads)(),
+        "leader": desk.metrics.leads(),
         "ready": readiness.is_ready(),
         "readiness": parts,
         "certificate": {

@@ -26,8 +26,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use verdigris::cluster::{Cluster, Kind, to_value};
 use verdigris::controller;
+use verdigris::lease::{self, Election, Leadership};
 use verdigris::model::parse::Settings;
 use verdigris::net::outbound::{Outbound, Reach};
 use verdigris::telemetry::Metrics;
@@ -37,7 +39,7 @@ use verdigris::workload;
 pub(crate) mod rights;
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) const NAMESPACE: &str = "test";
 
@@ -105,6 +107,34 @@ impl World {
 
     /// Starts a controller, after the last one was killed.
     pub(crate) fn control(&mut self) {
+        self.controller = Some(tokio::spawn(self.controller(Leadership::alone())));
+    }
+
+    /// Starts a controller that acts while it holds the Lease.
+    pub(crate) fn compete(&self, identity: &str, duration: Duration) -> Replica {
+        let (election, leadership) = Election::new(
+            self.watched.clone(),
+            lease::Config {
+                namespace: NAMESPACE.to_owned(),
+                identity: identity.to_owned(),
+                duration,
+                alone_without_namespace: false,
+            },
+        );
+        let retire = CancellationToken::new();
+        let (electing, controller) = (election.run(retire.clone()), self.controller(leadership.clone()));
+        Replica {
+            leadership,
+            retire,
+            electing: tokio::spawn(electing),
+            controller: tokio::spawn(controller),
+        }
+    }
+
+    fn controller(
+        &self,
+        leadership: Leadership,
+    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
         let config = controller::Config {
             namespace: None,
             metrics_server: self.stub.url.clone(),
@@ -117,14 +147,14 @@ impl World {
             concurrency: 8,
         };
         let outbound = Outbound::new(Reach::Anywhere).unwrap();
-        let run = controller::run(
+        controller::run(
             self.watched.clone(),
             config,
             outbound,
             Arc::new(Metrics::new()),
+            leadership,
             std::future::pending(),
-        );
-        self.controller = Some(tokio::spawn(run));
+        )
     }
 
     /// A connection to a ready pod of a Service.
@@ -283,6 +313,39 @@ impl Drop for World {
             let denied = self.denied.seen();
             assert!(denied.is_empty(), "the shipped rights do not allow: {denied:?}");
         }
+    }
+}
+
+/// One of several controllers.
+pub(crate) struct Replica {
+    pub(crate) leadership: Leadership,
+    retire: CancellationToken,
+    electing: JoinHandle<()>,
+    controller: JoinHandle<Result<(), String>>,
+}
+
+impl Replica {
+    /// `kill -9`.
+    pub(crate) async fn kill(self) {
+        self.electing.abort();
+        self.controller.abort();
+        assert!(
+            self.controller.await.unwrap_err().is_cancelled(),
+            "the controller had ended"
+        );
+        let _ = self.electing.await;
+    }
+
+    /// A clean stop: the controller first, then the Lease is given back.
+    pub(crate) async fn stop(self) {
+        self.controller.abort();
+        let _ = self.controller.await;
+        self.retire.cancel();
+        self.electing.await.unwrap();
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.controller.is_finished() && !self.electing.is_finished()
     }
 }
 
