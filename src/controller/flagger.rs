@@ -49,7 +49,8 @@ impl Memory {
         }
         // The same words every time: they go into a condition.
         (now.saturating_duration_since(self.last_sign?) < GRACE).then(|| {
-            "Flagger was alive a moment ago and its last pod may still be ending; Verdigris begins soon".to_owned()
+            "Flagger was alive a moment ago and its last pod may still be ending; Verdigris begins soon"
+                .to_owned()
         })
     }
 }
@@ -189,13 +190,20 @@ mod tests {
 
     #[test]
     fn a_deployment_counts_from_the_moment_it_wants_pods() {
-        let given_up = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
+        let given_up =
+            json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
         let table = [
             (json!({"spec": {"replicas": 1}}), true),
             (json!({"spec": {}}), true),
             (json!({"spec": {"replicas": 0}}), false),
-            (json!({"spec": {"replicas": 0}, "status": {"readyReplicas": 1}}), true),
-            (json!({"spec": {"replicas": 1}, "status": {"conditions": given_up}}), false),
+            (
+                json!({"spec": {"replicas": 0}, "status": {"readyReplicas": 1}}),
+                true,
+            ),
+            (
+                json!({"spec": {"replicas": 1}, "status": {"conditions": given_up}}),
+                false,
+            ),
             (
                 json!({"spec": {"replicas": 2}, "status": {"readyReplicas": 1, "conditions": given_up}}),
                 true,

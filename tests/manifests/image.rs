@@ -18,7 +18,11 @@ fn run(command: &mut Command) -> String {
 
 /// A blob, after its digest and size are found to be as its descriptor says.
 fn blob(layout: &Path, descriptor: &Value) -> Vec<u8> {
-    let digest = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+    let digest = descriptor["digest"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("sha256:")
+        .unwrap();
     let bytes = std::fs::read(layout.join("blobs/sha256").join(digest)).unwrap();
     assert_eq!(descriptor["size"], bytes.len());
     assert_eq!(hex(&bytes), digest);
@@ -27,10 +31,12 @@ fn blob(layout: &Path, descriptor: &Value) -> Vec<u8> {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
 }
 
 #[test]
@@ -45,15 +51,23 @@ fn the_image_is_a_valid_layout_and_its_binary_runs() {
     run(Command::new(root.join("hack/image"))
         .args(["--binary", env!("CARGO_BIN_EXE_verdigris")])
         .arg(&archive));
-    run(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&layout));
+    run(Command::new("tar")
+        .arg("-xf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(&layout));
 
-    let read = |file: &str| -> Value { serde_json::from_slice(&std::fs::read(layout.join(file)).unwrap()).unwrap() };
+    let read =
+        |file: &str| -> Value { serde_json::from_slice(&std::fs::read(layout.join(file)).unwrap()).unwrap() };
     assert_eq!(read("oci-layout")["imageLayoutVersion"], "1.0.0");
     let index = read("index.json");
     let listed = index["manifests"].as_array().unwrap();
     assert_eq!(listed.len(), 1);
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(listed[0]["annotations"]["org.opencontainers.image.ref.name"], version);
+    assert_eq!(
+        listed[0]["annotations"]["org.opencontainers.image.ref.name"],
+        version
+    );
     let manifest: Value = serde_json::from_slice(&blob(&layout, &listed[0])).unwrap();
     let config: Value = serde_json::from_slice(&blob(&layout, &manifest["config"])).unwrap();
     assert_eq!(config["config"]["User"], "65532:65532");
@@ -65,7 +79,10 @@ fn the_image_is_a_valid_layout_and_its_binary_runs() {
     std::fs::write(&packed, blob(&layout, &layers[0])).unwrap();
     run(Command::new("gzip").arg("-d").arg(&packed));
     let layer = work.join("layer.tar");
-    assert_eq!(diffs[0], format!("sha256:{}", hex(&std::fs::read(&layer).unwrap())));
+    assert_eq!(
+        diffs[0],
+        format!("sha256:{}", hex(&std::fs::read(&layer).unwrap()))
+    );
 
     run(Command::new("tar").arg("-xf").arg(&layer).arg("-C").arg(&rootfs));
     let said = run(&mut inside(&rootfs));
@@ -101,7 +118,9 @@ fn libraries(below: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             libraries(&path, found);
-        } else if path.file_name().unwrap().to_str().unwrap().contains(".so") && !found.contains(&below.to_owned()) {
+        } else if path.file_name().unwrap().to_str().unwrap().contains(".so")
+            && !found.contains(&below.to_owned())
+        {
             found.push(below.to_owned());
         }
     }

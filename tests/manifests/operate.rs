@@ -1,5 +1,9 @@
 //! The running process as operators see it: its status page, its log and its traces.
-#![expect(clippy::disallowed_types, reason = "talks to the process as an API server does")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "shell: talks to the process as an API server does, and waits for it"
+)]
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -94,7 +98,11 @@ impl Running {
     async fn ready(&mut self) -> Value {
         let end = std::time::Instant::now() + PATIENCE;
         loop {
-            assert!(self.child.try_wait().unwrap().is_none(), "it ended: {}", self.log());
+            assert!(
+                self.child.try_wait().unwrap().is_none(),
+                "it ended: {}",
+                self.log()
+            );
             assert!(std::time::Instant::now() < end, "never ready: {}", self.log());
             if TcpStream::connect(("127.0.0.1", self.admin)).await.is_ok() {
                 let (status, body) = ask(self.admin, "GET", "/statusz", "localhost", "").await;
@@ -147,7 +155,10 @@ async fn status_log_and_traces_say_what_happens_and_no_more() {
     let page = running.ready().await;
     assert_eq!(page["build"]["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(page["roles"], json!({"webhooks": true, "controller": false}));
-    assert!(page["certificate"]["secondsLeft"].as_i64().unwrap() > 86_400, "{page}");
+    assert!(
+        page["certificate"]["secondsLeft"].as_i64().unwrap() > 86_400,
+        "{page}"
+    );
     for part in ["certificate", "self-call", "trusted-by-targets"] {
         assert_eq!(page["readiness"][part], true, "{page}");
     }
@@ -194,7 +205,12 @@ async fn status_log_and_traces_say_what_happens_and_no_more() {
                 .lock()
                 .unwrap()
                 .iter()
-                .flat_map(|batch| batch["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone())
+                .flat_map(|batch| {
+                    batch["resourceSpans"][0]["scopeSpans"][0]["spans"]
+                        .as_array()
+                        .unwrap()
+                        .clone()
+                })
                 .find(|span| span["traceId"] == TRACE);
             if let Some(span) = found {
                 return span;
@@ -206,10 +222,16 @@ async fn status_log_and_traces_say_what_happens_and_no_more() {
     assert_eq!(span["name"], "review");
     assert_eq!(span["parentSpanId"], "b7ad6b7169203331");
     let attributes = span["attributes"].to_string();
-    assert!(attributes.contains("denied") && !attributes.contains(SECRET), "{attributes}");
+    assert!(
+        attributes.contains("denied") && !attributes.contains(SECRET),
+        "{attributes}"
+    );
 
     // The level changes while it runs; what is no level is refused.
-    assert_eq!(ask(admin, "GET", "/log-level", "localhost", "").await, (200, "info\n".to_owned()));
+    assert_eq!(
+        ask(admin, "GET", "/log-level", "localhost", "").await,
+        (200, "info\n".to_owned())
+    );
     let refused = ask(admin, "PUT", "/log-level", "localhost", "verdigris=loud").await;
     assert_eq!(refused.0, 400, "{refused:?}");
     assert_eq!(ask(admin, "PUT", "/log-level", "localhost", "debug").await.0, 200);

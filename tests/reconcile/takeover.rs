@@ -2,6 +2,7 @@
 //!
 //! What Flagger leaves is written down here from its behaviour: its hashes, its primary (with a random `flagger-id`),
 //! its three Services with their annotations, its status without any field of ours.
+#![expect(clippy::disallowed_methods, reason = "shell: clients run beside the test")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,15 +29,78 @@ struct Left {
 
 /// Every phase in which Flagger leaves a Canary that is not being deleted.
 const LEFT: [Left; 9] = [
-    Left { phase: "Initialized", target: "podinfo:1", primary: "podinfo:1", target_replicas: 0, iterations: 0, weight: 0 },
-    Left { phase: "Succeeded", target: "podinfo:1", primary: "podinfo:1", target_replicas: 0, iterations: 0, weight: 0 },
-    Left { phase: "Failed", target: "podinfo:2", primary: "podinfo:1", target_replicas: 0, iterations: 0, weight: 0 },
-    Left { phase: "Initializing", target: "podinfo:1", primary: "podinfo:1", target_replicas: 2, iterations: 0, weight: 0 },
-    Left { phase: "Waiting", target: "podinfo:2", primary: "podinfo:1", target_replicas: 0, iterations: 0, weight: 0 },
-    Left { phase: "Progressing", target: "podinfo:2", primary: "podinfo:1", target_replicas: 2, iterations: 1, weight: 0 },
-    Left { phase: "WaitingPromotion", target: "podinfo:2", primary: "podinfo:1", target_replicas: 2, iterations: 2, weight: 0 },
-    Left { phase: "Promoting", target: "podinfo:2", primary: "podinfo:2", target_replicas: 2, iterations: 2, weight: 100 },
-    Left { phase: "Finalising", target: "podinfo:2", primary: "podinfo:2", target_replicas: 2, iterations: 2, weight: 0 },
+    Left {
+        phase: "Initialized",
+        target: "podinfo:1",
+        primary: "podinfo:1",
+        target_replicas: 0,
+        iterations: 0,
+        weight: 0,
+    },
+    Left {
+        phase: "Succeeded",
+        target: "podinfo:1",
+        primary: "podinfo:1",
+        target_replicas: 0,
+        iterations: 0,
+        weight: 0,
+    },
+    Left {
+        phase: "Failed",
+        target: "podinfo:2",
+        primary: "podinfo:1",
+        target_replicas: 0,
+        iterations: 0,
+        weight: 0,
+    },
+    Left {
+        phase: "Initializing",
+        target: "podinfo:1",
+        primary: "podinfo:1",
+        target_replicas: 2,
+        iterations: 0,
+        weight: 0,
+    },
+    Left {
+        phase: "Waiting",
+        target: "podinfo:2",
+        primary: "podinfo:1",
+        target_replicas: 0,
+        iterations: 0,
+        weight: 0,
+    },
+    Left {
+        phase: "Progressing",
+        target: "podinfo:2",
+        primary: "podinfo:1",
+        target_replicas: 2,
+        iterations: 1,
+        weight: 0,
+    },
+    Left {
+        phase: "WaitingPromotion",
+        target: "podinfo:2",
+        primary: "podinfo:1",
+        target_replicas: 2,
+        iterations: 2,
+        weight: 0,
+    },
+    Left {
+        phase: "Promoting",
+        target: "podinfo:2",
+        primary: "podinfo:2",
+        target_replicas: 2,
+        iterations: 2,
+        weight: 100,
+    },
+    Left {
+        phase: "Finalising",
+        target: "podinfo:2",
+        primary: "podinfo:2",
+        target_replicas: 2,
+        iterations: 2,
+        weight: 0,
+    },
 ];
 
 impl Left {
@@ -87,7 +151,11 @@ impl Left {
                 }))
                 .await;
         }
-        let promoted = if self.phase == "Initializing" { "" } else { "7895f9d5b" };
+        let promoted = if self.phase == "Initializing" {
+            ""
+        } else {
+            "7895f9d5b"
+        };
         let applied = match self.phase {
             "Initializing" => "",
             "Initialized" | "Succeeded" => promoted,
@@ -124,7 +192,10 @@ struct Traffic {
 
 impl Traffic {
     fn start(world: &Arc<World>) -> Self {
-        let (answered, failed) = (Arc::<AtomicU64>::default(), Arc::<std::sync::Mutex<Vec<String>>>::default());
+        let (answered, failed) = (
+            Arc::<AtomicU64>::default(),
+            Arc::<std::sync::Mutex<Vec<String>>>::default(),
+        );
         let (world, counted, noted) = (Arc::clone(world), Arc::clone(&answered), Arc::clone(&failed));
         let task = tokio::spawn(async move {
             let mut beat = tokio::time::interval(Duration::from_millis(100));
@@ -138,14 +209,26 @@ impl Traffic {
                 }
             }
         });
-        Self { task, answered, failed }
+        Self {
+            task,
+            answered,
+            failed,
+        }
     }
 
     fn stop(self) {
         self.task.abort();
         let failed = self.failed.lock().unwrap();
-        assert!(failed.is_empty(), "{} requests failed, first {:?}", failed.len(), failed.first());
-        assert!(self.answered.load(Ordering::Relaxed) > 50, "hardly anything was asked");
+        assert!(
+            failed.is_empty(),
+            "{} requests failed, first {:?}",
+            failed.len(),
+            failed.first()
+        );
+        assert!(
+            self.answered.load(Ordering::Relaxed) > 50,
+            "hardly anything was asked"
+        );
     }
 }
 
@@ -202,7 +285,9 @@ async fn the_switch_loses_no_traffic_starts_no_run_and_swallows_no_release() {
     flagger["spec"]["template"]["spec"]["containers"][0]["image"] = json!("ghcr.io/fluxcd/flagger:1.44.0");
     world.create(flagger).await;
     world
-        .until("Deployment", "flagger", |object| object["status"]["readyReplicas"] == 1)
+        .until("Deployment", "flagger", |object| {
+            object["status"]["readyReplicas"] == 1
+        })
         .await;
     let before = generations(&world).await;
     world.control();
@@ -239,8 +324,14 @@ async fn the_switch_loses_no_traffic_starts_no_run_and_swallows_no_release() {
         };
         assert_eq!(settled["status"]["phase"], phase, "{name}");
         assert_eq!(image_of(&primary), image, "{name}");
-        let may_run = matches!(left.phase, "Succeeded" | "Waiting" | "Progressing" | "WaitingPromotion");
-        assert!(may_run || !ran, "{name}: a run was started by the switch: {said:?}");
+        let may_run = matches!(
+            left.phase,
+            "Succeeded" | "Waiting" | "Progressing" | "WaitingPromotion"
+        );
+        assert!(
+            may_run || !ran,
+            "{name}: a run was started by the switch: {said:?}"
+        );
     }
 
     // One command back: at once, before its pod is there, nothing is done any more.
