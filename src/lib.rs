@@ -10,7 +10,7 @@
 //! | [`api`] | WIRE: what etcd may hold; conversion between versions | nothing of ours |
 //! | [`model`] | MEANING: the parsed Canary, its status, rules, PromQL | `api` |
 //! | [`rollout`] | DECISION: what happens next, pure | `model` |
-//! | [`workload`], [`metric`], [`hook`] | RENDERING: objects, queries, payloads, pure | `model` |
+//! | [`workload`], [`metric`], [`hook`], [`notify`] | RENDERING: objects, queries, payloads, pure | `model` |
 //! | [`cluster`], [`net`], [`telemetry`], [`pki`] | the API server, sockets, logs and series, certificates | nothing of ours |
 //! | [`webhook`] | SHELL of admission and conversion | `api`, `model`, `pki`, `net`, `telemetry` |
 //! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `net`, `telemetry` |
@@ -46,6 +46,7 @@ pub mod metric;
 pub mod migrate;
 pub mod model;
 pub mod net;
+pub mod notify;
 pub mod pki;
 pub mod rollout;
 pub mod telemetry;

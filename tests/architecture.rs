@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("workload", &["model"]),
     ("metric", &["model"]),
     ("hook", &["model"]),
+    ("notify", &["model"]),
     ("net", &[]),
     ("cluster", &[]),
     ("telemetry", &[]),
@@ -31,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "metric",
             "model",
             "net",
+            "notify",
             "rollout",
             "telemetry",
             "workload",
@@ -65,6 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "migrate",
             "model",
             "net",
+            "notify",
             "rollout",
             "telemetry",
             "workload",
@@ -75,7 +78,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Folders that decide or render, and the crates they must not name: a client, a socket, a task or a log.
-const PURE: &[&str] = &["model", "policy", "rollout", "workload", "metric", "hook"];
+const PURE: &[&str] = &["model", "policy", "rollout", "workload", "metric", "hook", "notify"];
 const IMPURE: &[&str] = &[
     "kube",
     "tokio",
