@@ -78,7 +78,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Folders that decide or render, and the crates they must not name: a client, a socket, a task or a log.
-const PURE: &[&str] = &["model", "policy", "rollout", "workload", "metric", "hook", "notify"];
+const PURE: &[&str] = &[
+    "model", "policy", "rollout", "workload", "metric", "hook", "notify",
+];
 const IMPURE: &[&str] = &[
     "kube",
     "tokio",

@@ -12,7 +12,11 @@ pub(super) fn render(message: &Message, url: Url) -> (Url, Value) {
         escaped(&message.text)
     ))];
     for (name, value) in &message.facts {
-        sections.push(paragraph(format!("{}<br><b>{}</b>", escaped(name), escaped(value))));
+        sections.push(paragraph(format!(
+            "{}<br><b>{}</b>",
+            escaped(name),
+            escaped(value)
+        )));
     }
     let body = json!({
         "cards": [{
@@ -29,7 +33,9 @@ pub(super) fn render(message: &Message, url: Url) -> (Url, Value) {
 
 /// The text is HTML to Google Chat.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -170,7 +170,9 @@ fn routing(strategy: &Strategy) -> String {
         Strategy::Progressive { weights, .. } => {
             let max = weights.last().copied().unwrap_or_default();
             let step = weights.first().copied().unwrap_or_default();
-            let linear = weights.windows(2).all(|pair| pair[0].checked_add(step) == Some(pair[1]));
+            let linear = weights
+                .windows(2)
+                .all(|pair| pair[0].checked_add(step) == Some(pair[1]));
             if linear {
                 return format!("Weight step: {step} max: {max}");
             }

@@ -16,7 +16,9 @@ pub fn read(provider: &Value, secret: Option<&Value>) -> Result<Destination, Str
     let chat = Chat::ALL
         .into_iter()
         .find(|chat| chat.as_str() == kind)
-        .ok_or_else(|| format!("spec.type: {kind:?} is no chat; expected slack, msteams, discord, rocket or gchat"))?;
+        .ok_or_else(|| {
+            format!("spec.type: {kind:?} is no chat; expected slack, msteams, discord, rocket or gchat")
+        })?;
     let (address, token) = match secret {
         None => (text("address").unwrap_or_default().to_owned(), None),
         Some(secret) => {

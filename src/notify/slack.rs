@@ -26,7 +26,13 @@ pub(super) fn render(
         Chat::Rocket => ("#0076D7", "#FF0000"),
         Chat::Slack | Chat::Discord | Chat::MsTeams | Chat::GoogleChat => ("good", "danger"),
     };
-    let words = |text: &str| if chat == Chat::Slack { escaped(text) } else { text.to_owned() };
+    let words = |text: &str| {
+        if chat == Chat::Slack {
+            escaped(text)
+        } else {
+            text.to_owned()
+        }
+    };
     let fields: Vec<Value> = message
         .facts
         .iter()
@@ -45,13 +51,19 @@ pub(super) fn render(
             "fields": fields,
         }],
     });
-    let url = if chat == Chat::Discord { compatible(url) } else { url };
+    let url = if chat == Chat::Discord {
+        compatible(url)
+    } else {
+        url
+    };
     Ok((url, body))
 }
 
 /// Slack reads these three as the beginning of something else: `<!channel>` calls everybody.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 /// Discord's endpoint for bodies like these.
