@@ -86,6 +86,8 @@ pub struct RunArgs {
     /// Send spans to this trace collector: OTLP over HTTP, such as http://collector:4318 [default: none]
     #[arg(long)]
     otlp_endpoint: Option<Url>,
+    #[command(flatten)]
+    alerts: super::alerts::AlertArgs,
     /// error, warn, info, debug or trace, or a filter such as verdigris=debug
     #[arg(long, default_value = "info")]
     log_level: String,
@@ -222,6 +224,9 @@ fn config(args: RunArgs, traces: Option<&Traces>) -> Result<app::Config, String>
             },
             track_configs: args.enable_config_tracking,
             concurrency: args.threadiness.max(1),
+            notifier: args.alerts.notifier()?,
+            cluster_name: args.alerts.cluster_name,
+            event_webhook: args.alerts.event_webhook,
         },
         roles,
         logs,
