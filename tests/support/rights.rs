@@ -54,10 +54,8 @@ fn roles(namespace: &str) -> Vec<Value> {
 
 async fn create(admin: &Client, object: &Value) {
     let kind = object["kind"].as_str().unwrap();
-    let (group, version) = match object["apiVersion"].as_str().unwrap().split_once('/') {
-        Some(parts) => parts,
-        None => ("", "v1"),
-    };
+    let api_version = object["apiVersion"].as_str().unwrap();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", "v1"));
     let plural = format!("{}s", kind.to_lowercase());
     let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural);
     let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
