@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`api`] | WIRE: what etcd may hold; conversion between versions | nothing of ours |
 //! | [`model`] | MEANING: the parsed Canary, its status, rules, PromQL | `api` |
+//! | [`policy`] | RULES of an organisation, pure; CEL | `model` |
 //! | [`rollout`] | DECISION: what happens next, pure | `model` |
 //! | [`workload`], [`metric`], [`hook`] | RENDERING: objects, queries, payloads, pure | `model` |
 //! | [`cluster`], [`net`], [`telemetry`], [`pki`] | the API server, sockets, logs and series, certificates | nothing of ours |
@@ -47,6 +48,7 @@ pub mod migrate;
 pub mod model;
 pub mod net;
 pub mod pki;
+pub mod policy;
 pub mod rollout;
 pub mod telemetry;
 pub mod webhook;
