@@ -10,7 +10,7 @@ use url::Url;
 use crate::model::rules;
 use crate::model::violation::{FieldPath, Report, Violation};
 
-use super::cel::{Facts, MAX_STEPS, Slip};
+use super::cel::{Facts, MAX_STEPS};
 use super::exemption::Spared;
 use super::hosts::{Destination, Hosts};
 use super::limits::{items, refuse};

@@ -48,7 +48,7 @@ impl Checker {
                     known(&format!("optional.{name}"), false, arguments.len(), node)?;
                 } else {
                     known(name, target.is_some(), arguments.len(), node)?;
-                    for part in target {
+                    if let Some(part) = target {
                         self.walk(part)?;
                     }
                 }

@@ -177,7 +177,8 @@ impl<'a> Machine<'a> {
         let regex = if let Some(known) = self.pattern(expression) {
             known
         } else {
-            self.pay(1000 + expression.len() * 8, span)?;
+            // A pattern nobody could prepare is dear: five of them are the budget.
+            self.pay(10_000 + expression.len() * 8, span)?;
             made = pattern(expression).map_err(|error| {
                 Slip::new(
                     SlipKind::Value,

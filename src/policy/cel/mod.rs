@@ -214,8 +214,8 @@ fn pattern(text: &str) -> Result<Regex, String> {
         ));
     }
     RegexBuilder::new(text)
-        .size_limit(1 << 18)
-        .dfa_size_limit(1 << 18)
+        .size_limit(1 << 16)
+        .dfa_size_limit(1 << 16)
         .nest_limit(32)
         .build()
         .map_err(|error| match error {
