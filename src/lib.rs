@@ -26,7 +26,8 @@
 //! # The path of a review
 //!
 //! socket ([`net::serve`]) → envelope ([`webhook`]) → v1beta1 JSON ([`api::convert`]) → every violation and warning
-//! at once ([`model::parse`]) → an answer in the spelling of the version the user wrote.
+//! at once ([`model::parse`]), and what its neighbours say ([`model::surroundings`], from [`cache`]) → an answer in the
+//! spelling of the version the user wrote.
 //!
 //! # The path of a Canary
 //!
@@ -36,6 +37,7 @@
 
 pub mod api;
 pub mod app;
+pub mod cache;
 pub mod cli;
 pub mod cluster;
 pub mod controller;

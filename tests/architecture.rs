@@ -22,10 +22,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pki", &[]),
     ("lint", &["api", "model", "policy"]),
     ("loadtester", &["model"]),
-    ("webhook", &["api", "model", "policy", "pki", "net", "telemetry"]),
+    ("cache", &["cluster"]),
+    (
+        "webhook",
+        &["api", "cache", "model", "policy", "pki", "net", "telemetry"],
+    ),
     (
         "controller",
         &[
+            "cache",
             "cluster",
             "hook",
             "metric",
@@ -42,6 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "app",
         &[
             "api",
+            "cache",
             "cluster",
             "controller",
             "install",

@@ -26,6 +26,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use verdigris::cache::Caches;
 use verdigris::cluster::{Cluster, Kind, to_value};
 use verdigris::controller;
 use verdigris::model::parse::Settings;
@@ -137,14 +138,22 @@ impl World {
             concurrency: 8,
         };
         let outbound = Outbound::new(Reach::Anywhere).unwrap();
+        let caches = Caches::new(None);
+        let watching = caches.clone().keep(self.watched.clone());
         let run = controller::run(
             self.watched.clone(),
+            caches,
             config,
             outbound,
             Arc::new(Metrics::new()),
             std::future::pending(),
         );
-        self.controller = Some(tokio::spawn(run));
+        self.controller = Some(tokio::spawn(async {
+            tokio::select! {
+                ended = run => ended,
+                ended = watching => ended,
+            }
+        }));
     }
 
     /// `kill -9`.
