@@ -16,8 +16,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("workload", &["model"]),
     ("metric", &["model"]),
     ("hook", &["model"]),
+    ("notify", &["model"]),
     ("net", &[]),
-    ("cluster", &[]),
+    ("cluster", &["lease"]),
+    ("lease", &[]),
     ("telemetry", &[]),
     ("pki", &[]),
     ("lint", &["api", "model", "policy"]),
@@ -33,9 +35,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cache",
             "cluster",
             "hook",
+            "lease",
             "metric",
             "model",
             "net",
+            "notify",
             "rollout",
             "telemetry",
             "workload",
@@ -51,6 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cluster",
             "controller",
             "install",
+            "lease",
             "loadtester",
             "migrate",
             "model",
@@ -67,10 +72,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "app",
             "controller",
             "install",
+            "lease",
             "lint",
             "migrate",
             "model",
             "net",
+            "notify",
             "rollout",
             "telemetry",
             "workload",
@@ -81,7 +88,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Folders that decide or render, and the crates they must not name: a client, a socket, a task or a log.
-const PURE: &[&str] = &["model", "policy", "rollout", "workload", "metric", "hook"];
+const PURE: &[&str] = &[
+    "model", "policy", "rollout", "workload", "metric", "hook", "notify",
+];
 const IMPURE: &[&str] = &[
     "kube",
     "tokio",

@@ -12,11 +12,13 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
 use kube::runtime::{Controller, controller};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cache::{Caches, News};
 use crate::cluster::{Cluster, Kind};
+use crate::lease::Leadership;
 use crate::net::outbound::Outbound;
 use crate::telemetry::Metrics;
 use crate::workload::config::ConfigKind;
@@ -125,7 +127,8 @@ impl Ears {
     }
 }
 
-/// Runs the controller on caches that somebody else keeps, until `stop` resolves; in-flight passes are finished.
+/// Runs the controller on caches that somebody else keeps, until `stop` resolves; in-flight passes are finished. Passes
+/// are made while this replica leads.
 ///
 /// Ends early with a message only when a watch task dies, which is a broken invariant.
 pub async fn run(
@@ -134,12 +137,13 @@ pub async fn run(
     config: Config,
     outbound: Outbound,
     metrics: Arc<Metrics>,
+    leadership: Leadership,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> Result<(), String> {
     let (wake, woken) = mpsc::unbounded::<ObjectRef<DynamicObject>>();
     let (index, sums) = (Arc::new(Index::default()), Arc::new(Sums::default()));
     let complaints = Arc::new(Complaints::default());
-    let cluster = Arc::new(Cluster::new(client.clone()));
+    let cluster = Arc::new(Cluster::led(client.clone(), leadership.clone()));
     let names = Arc::new(Names::new());
     let alarm = Alarm {
         index: Arc::clone(&index),
@@ -158,6 +162,8 @@ pub async fn run(
             tasks.spawn(watched);
         }
     }
+
+    tasks.spawn(take_office(leadership.clone(), alarm.clone(), caches.clone()));
 
     let (stopped, stop_twice) = watch::channel(false);
     tasks.spawn(async move {
@@ -182,16 +188,7 @@ pub async fn run(
     let canaries = names.0.lock().unwrap_or_else(PoisonError::into_inner).as_reader();
     // Whoever listens before looking misses nothing.
     let _listening = caches.listen(move |kind, news| ears.hear(kind, news));
-    let known = || {
-        let part = |canary: &serde_json::Value, key: &str| {
-            canary["metadata"][key].as_str().unwrap_or_default().to_owned()
-        };
-        let all = caches.all(Kind::CANARY);
-        all.iter()
-            .map(|canary| (part(canary, "namespace"), part(canary, "name")))
-            .collect()
-    };
-    for canary in names.list(known) {
+    for canary in names.list(|| places(&caches)) {
         alarm.wake(&canary);
     }
     let loop_config = controller::Config::default().concurrency(config.concurrency);
@@ -201,6 +198,7 @@ pub async fn run(
         outbound,
         config,
         metrics,
+        leadership,
         index,
         sums,
         flagger: flagger::Check::default(),
@@ -228,4 +226,24 @@ pub async fn run(
     } else {
         Err("the controller's watches ended".to_owned())
     }
+}
+
+/// Looks at every Canary whenever this replica comes to lead: what woke them before then was not for it.
+async fn take_office(leadership: Leadership, alarm: Alarm, caches: Caches) -> Result<(), String> {
+    loop {
+        leadership.gained().await;
+        for canary in places(&caches) {
+            alarm.wake(&canary);
+        }
+        leadership.lost().await;
+    }
+}
+
+/// Where the Canaries are.
+fn places(caches: &Caches) -> Vec<Id> {
+    let part = |canary: &Value, key: &str| canary["metadata"][key].as_str().unwrap_or_default().to_owned();
+    let all = caches.all(Kind::CANARY);
+    all.iter()
+        .map(|canary| (part(canary, "namespace"), part(canary, "name")))
+        .collect()
 }
