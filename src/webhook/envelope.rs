@@ -101,7 +101,7 @@ impl Envelope {
     /// Decodes an AdmissionReview. `learnt` is told the opening as soon as it is known.
     pub(super) fn decode(bytes: &[u8], learnt: impl FnOnce(Opening)) -> Result<Self, Refusal> {
         let mut review = of_kind(bytes, "admission.k8s.io/v1", "AdmissionReview")?;
-        let request = review["request"].take();
+        let mut request = review["request"].take();
         let uid = request["uid"].as_str().unwrap_or_default();
         if uid.is_empty() {
             let message = "request.uid: missing; expected the uid of the review, to be echoed";
@@ -111,9 +111,20 @@ impl Envelope {
             uid: uid.to_owned(),
             is_deletion: request["operation"] == "DELETE",
         });
-        serde_path_to_error::deserialize(request).map_err(|error| {
+        // Both objects are JSON already and stay what they are: reading them once more would cost as much as judging.
+        let mut taken = |key: &str| {
+            let found = request.get_mut(key).map(Value::take);
+            found.filter(|object| !object.is_null())
+        };
+        let (object, old_object) = (taken("object"), taken("oldObject"));
+        let envelope: Self = serde_path_to_error::deserialize(request).map_err(|error| {
             let message = format!("request.{}: {}", error.path(), error.inner());
             Refusal::new(StatusCode::BAD_REQUEST, message)
+        })?;
+        Ok(Self {
+            object,
+            old_object,
+            ..envelope
         })
     }
 

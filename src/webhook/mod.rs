@@ -43,6 +43,9 @@ use around::Around;
 use envelope::{Envelope, Opening};
 use judge::Verdict;
 
+/// Reviews up to this size, bytes, are judged where they arrive: the way to another thread and back would cost as much.
+const AT_ONCE: usize = 64 << 10;
+
 /// What the handlers share.
 pub struct State {
     settings: Settings,
@@ -186,17 +189,23 @@ async fn admit(
     let allowed = body::deadline(uri);
     let opening: Arc<OnceLock<Opening>> = Arc::default();
     let (judging, known) = (Arc::clone(state), Arc::clone(&opening));
-    // The permit travels with the work: work that outlives its deadline still counts against the budget.
-    let work = tokio::task::spawn_blocking(move || {
+    let small = bytes.len() <= AT_ONCE;
+    let work = move || {
+        // The permit travels with the work: work that outlives its deadline still counts against the budget.
         let _permit = permit;
         review(hook, &bytes, &judging, &known)
-    });
+    };
     let refuse = |code, message: &str| match opening.get() {
         Some(opening) => answer::admission(&opening.uid, opening.failed(code, message)),
         None => Refusal::new(code, message).into_response(),
     };
     let left = allowed.saturating_sub(began.elapsed());
-    match tokio::time::timeout(left, work).await {
+    let done = if small {
+        Ok(Ok(work()))
+    } else {
+        tokio::time::timeout(left, tokio::task::spawn_blocking(work)).await
+    };
+    match done {
         Ok(Ok(Ok((envelope, verdict)))) => {
             count(verdict.word());
             if !verdict.is_allowed() {
