@@ -1,7 +1,7 @@
 //! Composition root: start order, stop order, the only place that starts long-lived tasks.
 //!
 //! Start: TLS server first, then registration (`--install`), then caches and controller: the API server may call
-//! the webhooks before anything of ours has been listed. Stop: controller first, then registration is taken back,
+//! the webhooks before anything of ours has been listed. Admission reads the caches whoever runs the controller. Stop: controller first, then registration is taken back,
 //! then the server, which has answered until then. Every long-lived task is supervised: any of them ending ends
 //! the process with its reason.
 #![expect(
@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::cache::Caches;
 use crate::controller;
 use crate::install::{self, Registration};
 use crate::lease::{self, Election, Leadership};
@@ -242,7 +243,12 @@ async fn serve_and_control(config: Config, spans: Option<Outlet>) -> Result<(), 
     let (slot, address) = (keeper.slot(), bound.address());
 
     let (stop, stop_serving) = (stop_on_signal()?, CancellationToken::new());
+    let caches = Caches::new(config.controller.namespace.clone());
     let state = webhook::State::new(config.controller.settings.clone(), Arc::clone(&metrics))
+        .looking_around(
+            caches.clone(),
+            config.controller.rendering.selector_labels.clone(),
+        )
         .stopping_with(stop_serving.clone());
     let state = Arc::new(state);
     let mut aside = beside(&config, spans, &metrics, &state).await?;
@@ -296,15 +302,18 @@ async fn serve_and_control(config: Config, spans: Option<Outlet>) -> Result<(), 
     };
     aside.spawn(tell(leadership.clone(), Arc::clone(&metrics)));
     let stop_controller = stop.clone();
+    let mut control: JoinSet<Result<(), String>> = JoinSet::new();
+    control.spawn(caches.clone().keep(client.clone()));
+    aside.spawn(tell_caches(caches.clone(), Arc::clone(&metrics)));
     let controller = controller::run(
         client.clone(),
+        caches,
         config.controller.clone(),
         outbound,
         Arc::clone(&metrics),
         leadership,
         async move { stop_controller.cancelled().await },
     );
-    let mut control: JoinSet<Result<(), String>> = JoinSet::new();
     if config.roles.controller {
         control.spawn(controller);
     } else {
@@ -366,6 +375,20 @@ async fn tell(leadership: Leadership, metrics: Arc<Metrics>) -> Result<(), Strin
         leadership.lost().await;
         metrics.leader(false);
     }
+}
+
+/// Tells the series which caches hold what there is.
+async fn tell_caches(caches: Caches, metrics: Arc<Metrics>) -> Result<(), String> {
+    let known = Caches::kinds().map(|kind| {
+        let (caches, metrics) = (&caches, &metrics);
+        async move {
+            metrics.cache_synced(kind.kind, false);
+            caches.warm(&[kind]).await;
+            metrics.cache_synced(kind.kind, true);
+        }
+    });
+    futures::future::join_all(known).await;
+    std::future::pending().await
 }
 
 /// What operators look at: the admin port and exported spans, where asked for.

@@ -62,8 +62,11 @@ struct QuestionLabels {
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The kinds caches are kept of.
-const CACHES: [&str; 6] = [
+const CACHES: [&str; 9] = [
     "Canary",
+    "MetricTemplate",
+    "AlertProvider",
+    "Namespace",
     "Deployment",
     "DaemonSet",
     "Service",

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::cluster::Kind;
 
-use super::{Caches, Context};
+use super::Context;
 
 /// How long an answer is believed.
 pub(super) const FRESH: Duration = Duration::from_secs(10);
@@ -75,8 +75,9 @@ pub(super) async fn alive(cx: &Context) -> Option<String> {
 /// True when a known Deployment of Flagger wants pods again.
 fn one_came_back(known: &[(String, String)], cx: &Context) -> bool {
     known.iter().any(|(namespace, name)| {
-        Caches::find(&cx.caches.deployments, Kind::DEPLOYMENT, namespace, name)
-            .is_some_and(|deployment| runs_flagger(&deployment.data) && wants_pods(&deployment.data))
+        cx.caches
+            .get(Kind::DEPLOYMENT, namespace, name)
+            .is_some_and(|deployment| runs_flagger(&deployment) && wants_pods(&deployment))
     })
 }
 
@@ -88,15 +89,14 @@ async fn look(cx: &Context) -> (Option<String>, Vec<(String, String)>) {
         Some(namespace) => vec![namespace.clone()],
         None => USUAL_NAMESPACES.map(str::to_owned).to_vec(),
     };
-    for deployment in cx.caches.deployments.state() {
-        if !runs_flagger(&deployment.data) {
+    for deployment in cx.caches.all(Kind::DEPLOYMENT) {
+        if !runs_flagger(&deployment) {
             continue;
         }
-        let metadata = &deployment.metadata;
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        let name = metadata.name.as_deref().unwrap_or_default();
+        let text = |key: &str| deployment["metadata"][key].as_str().unwrap_or_default();
+        let (namespace, name) = (text("namespace"), text("name"));
         known.push((namespace.to_owned(), name.to_owned()));
-        if wants_pods(&deployment.data) {
+        if wants_pods(&deployment) {
             alive = Some(format!(
                 "Deployment {name}.{namespace} runs Flagger; scale it to 0 to let Verdigris take over"
             ));
