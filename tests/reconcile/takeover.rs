@@ -316,8 +316,7 @@ async fn the_switch_loses_no_traffic_starts_no_run_and_swallows_no_release() {
         let ran = said.keys().any(|text| text.contains("New revision detected"));
         let primary = world.get("Deployment", &format!("{name}-primary")).await;
         let (phase, image) = match left.phase {
-            "Initialized" => ("Initialized", "podinfo:1"),
-            "Initializing" => ("Initialized", "podinfo:1"),
+            "Initialized" | "Initializing" => ("Initialized", "podinfo:1"),
             "Failed" => ("Failed", "podinfo:1"),
             "Succeeded" => ("Succeeded", "podinfo:3"),
             _ => ("Succeeded", "podinfo:2"),
