@@ -16,6 +16,7 @@
 //! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `net`, `telemetry` |
 //! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
 //! | [`migrate`] | stored objects, brought to v1beta1 | `api`, `cluster`, `install` |
+//! | [`console`] | what a person at a terminal asks and orders | `cluster`, `model`, `rollout`, `workload` |
 //! | [`loadtester`] | the service that hooks call | `model` |
 //! | [`app`] | composition root: start and stop order | everything |
 //! | [`cli`] | what was typed, and what it means | everything |
@@ -38,6 +39,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod cluster;
+pub mod console;
 pub mod controller;
 pub mod hook;
 pub mod install;

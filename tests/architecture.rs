@@ -36,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "workload",
         ],
     ),
+    ("console", &["cluster", "model", "rollout", "workload"]),
     ("install", &["api", "cluster", "pki", "webhook"]),
     ("migrate", &["api", "cluster", "install"]),
     (
@@ -59,6 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "api",
             "app",
+            "console",
             "controller",
             "install",
             "lint",

@@ -132,6 +132,47 @@ pub struct Status {
     pub promoted_generation: i64,
     /// `conditions`: `Promoted` as Flagger writes it, then ours.
     pub conditions: Vec<Condition>,
+    /// `paused` (ours): an operator ordered to hold everything as it is.
+    pub paused: bool,
+    /// `lastOrder` (ours): the operator's order taken up last, and what became of it.
+    pub last_order: Option<LastOrder>,
+}
+
+/// An order and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastOrder {
+    /// The order's id.
+    pub id: String,
+    /// What was ordered; empty when that could not be read.
+    pub verb: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The same for people.
+    pub message: String,
+    /// When (whole seconds on the wire).
+    pub at: Timestamp,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It will be carried out as soon as it can be (the canary must get ready first).
+    Accepted,
+    /// It is carried out.
+    Honoured,
+    /// It cannot be carried out.
+    Refused,
+}
+
+impl Outcome {
+    /// The word in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Accepted => "Accepted",
+            Outcome::Honoured => "Honoured",
+            Outcome::Refused => "Refused",
+        }
+    }
 }
 
 /// Where a rollout of pods stood when it last moved (the progress deadline counts from here).
@@ -222,6 +263,27 @@ pub fn read(status: Option<&Value>) -> Result<Status, UnknownStage> {
                 })
                 .collect()
         });
+    let last_order = status.get("lastOrder").and_then(|order| {
+        let part = |key: &str| {
+            order
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let outcome = match part("outcome").as_str() {
+            "Accepted" => Outcome::Accepted,
+            "Refused" => Outcome::Refused,
+            _ => Outcome::Honoured,
+        };
+        Some(LastOrder {
+            id: order.get("id").and_then(Value::as_str)?.to_owned(),
+            verb: part("verb"),
+            outcome,
+            message: part("message"),
+            at: time(order.get("time")).unwrap_or_default(),
+        })
+    });
     Ok(Status {
         stage: text("phase").parse()?,
         failed_checks: u32::try_from(count("failedChecks")).unwrap_or_default(),
@@ -238,6 +300,8 @@ pub fn read(status: Option<&Value>) -> Result<Status, UnknownStage> {
         judged_generation: count("judgedTargetGeneration"),
         promoted_generation: count("promotedTargetGeneration"),
         conditions,
+        paused: status.get("paused").and_then(Value::as_bool).unwrap_or_default(),
+        last_order,
     })
 }
 
@@ -284,6 +348,14 @@ pub fn write(status: &Status) -> Value {
         "judgedTargetGeneration": status.judged_generation,
         "promotedTargetGeneration": status.promoted_generation,
         "conditions": conditions,
+        "paused": status.paused.then_some(true),
+        "lastOrder": status.last_order.as_ref().map(|order| json!({
+            "id": order.id,
+            "verb": order.verb,
+            "outcome": order.outcome.as_str(),
+            "message": order.message,
+            "time": seconds(order.at),
+        })),
     })
 }
 
@@ -333,6 +405,14 @@ mod tests {
                     last_transition: whole,
                     last_update: whole,
                 }],
+                paused: true,
+                last_order: Some(LastOrder {
+                    id: "1".into(),
+                    verb: "pause".into(),
+                    outcome: Outcome::Refused,
+                    message: "m".into(),
+                    at: whole,
+                }),
             };
             assert_eq!(read(Some(&write(&status))), Ok(status));
         }
