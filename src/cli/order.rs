@@ -8,7 +8,7 @@ use crate::app;
 use crate::console::order::{Answered, order};
 use crate::console::{self, bare};
 use crate::model::order::{ANNOTATION, Verb};
-use crate::model::status::Outcome;
+use crate::model::status::Reply;
 
 /// Flags of the verbs.
 #[derive(Debug, clap::Args)]
@@ -55,10 +55,10 @@ fn told(verb: Verb, canary: &str, answered: &Answered, timeout: Duration) -> Exi
     let verb = verb.as_str();
     match answered {
         Answered::Said(answer) => match answer.outcome {
-            Outcome::Accepted | Outcome::Honoured => {
+            Reply::Accepted | Reply::Honoured => {
                 eprintln!("verdigris: {verb} {canary}: {}", answer.message);
             }
-            Outcome::Refused => {
+            Reply::Refused => {
                 eprintln!("verdigris: {verb} {canary} is refused: {}", answer.message);
             }
         },

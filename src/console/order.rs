@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{ConsoleError, canaries, canary, refused};
 use crate::model::order::{ANNOTATION, Order, Verb, write};
-use crate::model::status::{self, LastOrder, Outcome};
+use crate::model::status::{self, LastOrder, Reply};
 use crate::rollout::given_for;
 
 /// The field manager of orders.
@@ -38,8 +38,8 @@ impl Answered {
     pub fn is_taken(&self) -> bool {
         match self {
             Answered::Said(answer) => match answer.outcome {
-                Outcome::Accepted | Outcome::Honoured => true,
-                Outcome::Refused => false,
+                Reply::Accepted | Reply::Honoured => true,
+                Reply::Refused => false,
             },
             Answered::Given => true,
             Answered::Silence => false,

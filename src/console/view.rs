@@ -131,10 +131,10 @@ impl<'a> View<'a> {
     }
 
     /// The checks as kept in the status, newest last.
-    fn checks(&self) -> Vec<&'a Value> {
-        let kept = ["checks", "checkHistory", "history"];
-        let kept = kept.iter().find_map(|key| self.object["status"][key].as_array());
-        kept.into_iter().flatten().collect()
+    fn checks(&self) -> &'a [Value] {
+        self.object["status"]["checks"]
+            .as_array()
+            .map_or(&[], Vec::as_slice)
     }
 
     /// When the next check is due, while one is.
@@ -237,7 +237,7 @@ impl<'a> View<'a> {
         }
         let checks = self.checks();
         for check in checks.iter().skip(checks.len().saturating_sub(CHECKS)) {
-            row("", checked(check));
+            row("", checked(check, now));
         }
         for (kind, name) in self.gates() {
             row(
@@ -245,6 +245,29 @@ impl<'a> View<'a> {
                 format!(
                     "{kind} {name}; open the gate, or verdigris promote {}",
                     self.text("/metadata/name")
+                ),
+            );
+        }
+        if let Some(failure) = status
+            .last_failure
+            .as_ref()
+            .filter(|_| status.stage == Stage::Failed)
+        {
+            let text = format!(
+                "{}: {} ({} ago)",
+                failure.reason,
+                printable(&failure.message),
+                age(failure.time, now)
+            );
+            row("failure", text);
+        }
+        if let Some(contest) = &status.contest {
+            row(
+                "contested",
+                format!(
+                    "{} is kept by {}",
+                    printable(&contest.field),
+                    printable(&contest.manager)
                 ),
             );
         }
@@ -405,50 +428,22 @@ pub fn sorted(events: &[Value]) -> Vec<&Value> {
     events
 }
 
-/// A check as kept in the status: `errors 3.2 (max 5) passed 12:00:01`.
-fn checked(check: &Value) -> String {
-    let word = |value: &Value| match value {
-        Value::String(text) => printable(text),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    };
-    let any = |keys: &[&str]| {
-        keys.iter()
-            .map(|key| &check[*key])
-            .find(|value| !value.is_null())
-            .map(word)
-    };
-    let mut text = any(&["name"]).unwrap_or_default();
-    if let Some(value) = any(&["value"]) {
-        let _ = write!(text, " {value}");
-    }
-    let bounds = ["min", "max"].map(|key| {
-        let bound = [
-            &check[key],
-            &check["threshold"][key],
-            &check["thresholdRange"][key],
-        ];
-        bound
-            .into_iter()
-            .find(|value| !value.is_null())
-            .map(|value| format!("{key} {}", word(value)))
-    });
-    let mut bounds: Vec<String> = bounds.into_iter().flatten().collect();
-    if let Value::String(_) | Value::Number(_) = &check["threshold"] {
-        bounds.push(word(&check["threshold"]));
-    }
-    if !bounds.is_empty() {
-        let _ = write!(text, " ({})", bounds.join(", "));
-    }
-    for part in [
-        any(&["verdict", "outcome", "result"]),
-        any(&["message", "reason"]),
-        any(&["time"]),
-    ] {
-        if let Some(part) = part.filter(|part| !part.is_empty()) {
-            let _ = write!(text, " {part}");
-        }
-    }
+/// A check as kept in the status: `12s  metric errors 3.5 (<= 5) Passed`.
+fn checked(check: &Value, now: Timestamp) -> String {
+    let part = |key: &str| check[key].as_str().map(printable).filter(|part| !part.is_empty());
+    let ago = check["time"].as_str().and_then(|time| time.parse().ok());
+    let mut text = ago.map_or_else(String::new, |at| format!("{:>4}  ", age(at, now)));
+    let words = [
+        part("kind"),
+        part("name"),
+        part("value"),
+        part("threshold").map(|range| format!("({range})")),
+    ];
+    let words = words
+        .into_iter()
+        .chain([part("verdict"), part("message")])
+        .flatten();
+    text.push_str(&words.collect::<Vec<_>>().join(" "));
     text
 }
 
@@ -501,7 +496,10 @@ mod tests {
         let object = canary(&json!({
             "phase": "Progressing", "iterations": 3, "failedChecks": 1, "lastAppliedSpec": "v1:0123456789abcdef",
             "lastCheckTime": "2026-01-02T03:04:11.000000Z", "judgedTargetGeneration": 7, "paused": false,
-            "checks": [{"name": "errors", "value": 3.5, "max": 5, "verdict": "passed"}],
+            "checks": [{
+                "time": "2026-01-02T03:04:11Z", "kind": "metric", "name": "errors", "value": "3.5", "threshold": "<= 5",
+                "verdict": "Passed",
+            }],
             "conditions": [{"type": "Promoted", "status": "Unknown", "reason": "Progressing", "message": "m"}],
         }));
         let event = json!({
@@ -515,7 +513,7 @@ mod tests {
              judged     v1:0123456789ab, target generation 7\n  \
              promoted   none\n  \
              checks     1 failed of 2, last 4s ago, next in 6 s\n             \
-             errors 3.5 (max 5) passed\n  \
+               4s  metric errors 3.5 (<= 5) Passed\n  \
              condition  Promoted=Unknown Progressing: m\n  \
              events\n      \
              10s  Normal   Advance [31m (×2)"

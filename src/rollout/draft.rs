@@ -11,7 +11,7 @@ use crate::model::canary::{Canary, HookKind};
 use crate::model::notice::{Notice, Reason};
 use crate::model::order::{self, Malformed, Order, Verb};
 use crate::model::revision::Revision;
-use crate::model::status::{LastOrder, Outcome, Stage, Status};
+use crate::model::status::{CheckRecord, Failure, HISTORY, LastOrder, Reply, Stage, Status};
 
 use super::change;
 use super::condition::{self, whole_second};
@@ -139,6 +139,23 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Remembers what came of a check, and forgets the oldest beyond the bound.
+    pub(super) fn record(&mut self, check: CheckRecord) {
+        let checks = &mut self.status.checks;
+        checks.push(check);
+        let surplus = checks.len().saturating_sub(HISTORY);
+        checks.drain(..surplus);
+    }
+
+    /// Remembers why the release failed.
+    pub(super) fn blame(&mut self, reason: &str, message: String) {
+        self.status.last_failure = Some(Failure {
+            time: whole_second(self.now),
+            reason: reason.to_owned(),
+            message,
+        });
+    }
+
     /// Remembers that a check or gate was asked in this pass.
     pub(super) fn asked(&mut self) {
         self.status.last_check = Timestamp::from_microsecond(self.now.as_microsecond()).ok();
@@ -146,10 +163,10 @@ impl<'a> Draft<'a> {
 
     /// Remembers what became of an order, and says so if that is news. An order that is taken up ends a pause: the
     /// last word counts.
-    pub(super) fn answer(&mut self, order: &Order, outcome: Outcome, text: impl Into<String>) {
+    pub(super) fn answer(&mut self, order: &Order, outcome: Reply, text: impl Into<String>) {
         match outcome {
-            Outcome::Accepted | Outcome::Honoured => self.status.paused = order.verb == Verb::Pause,
-            Outcome::Refused => {}
+            Reply::Accepted | Reply::Honoured => self.status.paused = order.verb == Verb::Pause,
+            Reply::Refused => {}
         }
         self.note(&order.id, order.verb.as_str(), outcome, text.into());
     }
@@ -157,22 +174,22 @@ impl<'a> Draft<'a> {
     /// Remembers that an annotation is no order.
     pub(super) fn refuse_malformed(&mut self, malformed: &Malformed) {
         let text = format!("annotation {}: {}", order::ANNOTATION, malformed.why);
-        self.note(&malformed.id, "", Outcome::Refused, text);
+        self.note(&malformed.id, "", Reply::Refused, text);
     }
 
-    fn note(&mut self, id: &str, verb: &str, outcome: Outcome, message: String) {
+    fn note(&mut self, id: &str, verb: &str, outcome: Reply, message: String) {
         let known = self.status.last_order.as_ref();
         if known.is_some_and(|known| known.id == id && known.outcome == outcome) {
             return;
         }
         let text = match outcome {
-            Outcome::Accepted | Outcome::Honoured => format!("Order {verb}: {message}"),
-            Outcome::Refused => format!("Order {verb} refused: {message}"),
+            Reply::Accepted | Reply::Honoured => format!("Order {verb}: {message}"),
+            Reply::Refused => format!("Order {verb} refused: {message}"),
         };
         self.say(match outcome {
-            Outcome::Accepted => Notice::info(Reason::OrderAccepted, text),
-            Outcome::Honoured => Notice::info(Reason::OrderHonoured, text),
-            Outcome::Refused => Notice::warning(Reason::OrderRefused, text),
+            Reply::Accepted => Notice::info(Reason::OrderAccepted, text),
+            Reply::Honoured => Notice::info(Reason::OrderHonoured, text),
+            Reply::Refused => Notice::warning(Reason::OrderRefused, text),
         });
         self.status.last_order = Some(LastOrder {
             id: id.to_owned(),
@@ -218,6 +235,7 @@ impl<'a> Draft<'a> {
     /// The plan as it is. `lastTransitionTime` moves with every write and only then.
     pub(super) fn close(mut self) -> Plan {
         self.status.observed_generation = self.canary.generation;
+        condition::ready(&mut self.status, self.now);
         if self.status != self.seen.status {
             self.status.last_transition = Some(whole_second(self.now));
         }

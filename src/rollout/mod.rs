@@ -19,6 +19,6 @@ pub mod rejected;
 pub mod stage;
 
 pub use change::checksum;
-pub use condition::STALLED;
+pub use condition::{CONFLICT, INVALID_SPEC, READY, STALLED};
 pub use order::given_for;
 pub use stage::progress::iterations;

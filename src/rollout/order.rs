@@ -5,7 +5,7 @@
 //! gates, never readiness. pause and resume touch nothing and are always taken; the others end a pause.
 
 use crate::model::order::{Malformed, Order, Verb};
-use crate::model::status::{Outcome, Stage, Status};
+use crate::model::status::{Reply, Stage, Status};
 
 use super::change::{self, Change, change};
 use super::draft::Draft;
@@ -22,7 +22,7 @@ pub(super) fn pending(seen: &Observed) -> Option<Result<&Order, &Malformed>> {
         Err(malformed) => &malformed.id,
     };
     let last = seen.status.last_order.as_ref();
-    let done = last.is_some_and(|last| last.id == *id && last.outcome != Outcome::Accepted);
+    let done = last.is_some_and(|last| last.id == *id && last.outcome != Reply::Accepted);
     (!done).then_some(order)
 }
 
@@ -33,7 +33,7 @@ pub(super) fn behind_a_guard(order: Option<Result<&Order, &Malformed>>, draft: &
         Some(Err(malformed)) => draft.refuse_malformed(malformed),
         Some(Ok(order)) => match order.verb {
             Verb::Pause | Verb::Resume => hold(order, draft),
-            Verb::Promote | Verb::Abort | Verb::Retry => draft.answer(order, Outcome::Refused, why),
+            Verb::Promote | Verb::Abort | Verb::Retry => draft.answer(order, Reply::Refused, why),
         },
     }
 }
@@ -79,9 +79,9 @@ fn hold(order: &Order, draft: &mut Draft<'_>) {
     let text = match (order.verb == Verb::Pause, draft.status.paused) {
         (true, _) => "everything stays as it is until resume is ordered",
         (false, true) => "going on",
-        (false, false) => return draft.answer(order, Outcome::Refused, "it is not paused"),
+        (false, false) => return draft.answer(order, Reply::Refused, "it is not paused"),
     };
-    draft.answer(order, Outcome::Honoured, text);
+    draft.answer(order, Reply::Honoured, text);
 }
 
 /// The run an order given at this status is about. `None`: the one that begins next, or all of them.
@@ -147,20 +147,20 @@ fn abort<'a>(pass: &Pass<'a>, order: &'a Order) -> Stance<'a> {
     match pass.seen.status.stage {
         Stage::Progressing | Stage::WaitingPromotion => {
             let mut draft = pass.draft();
-            draft.answer(order, Outcome::Honoured, text());
+            draft.answer(order, Reply::Honoured, text());
             Stance::Now(Box::new(fail::fail(pass, draft, &Cause::Ordered)))
         }
         // Not begun yet: it counts as judged.
         Stage::Initialized | Stage::Succeeded | Stage::Failed | Stage::Waiting if begins(pass) => {
             let mut draft = pass.draft();
             draft.adopt(pass.current);
-            draft.answer(order, Outcome::Honoured, text());
+            draft.answer(order, Reply::Honoured, text());
             Stance::Now(Box::new(fail::fail(pass, draft, &Cause::Ordered)))
         }
         Stage::Promoting | Stage::Finalising => match fail::before(pass) {
             Some(last) => {
                 let mut draft = pass.draft();
-                draft.answer(order, Outcome::Honoured, text());
+                draft.answer(order, Reply::Honoured, text());
                 Stance::Now(Box::new(fail::promotion_called_off(pass, draft, last)))
             }
             None => refuse(
@@ -198,7 +198,7 @@ fn retry<'a>(pass: &Pass<'a>, order: &'a Order) -> Stance<'a> {
     }
     let mut draft = pass.draft();
     let text = format!("{} is judged again", pass.target_name());
-    draft.answer(order, Outcome::Honoured, text);
+    draft.answer(order, Reply::Honoured, text);
     draft.status.last_applied.clear();
     draft.status.tracked_configs = None;
     draft.status.progress = None;
@@ -226,7 +226,7 @@ fn named(stage: Stage) -> &'static str {
 
 fn refuse<'a>(pass: &Pass<'a>, order: &'a Order, why: &str) -> Stance<'a> {
     let mut draft = pass.draft();
-    draft.answer(order, Outcome::Refused, why);
+    draft.answer(order, Reply::Refused, why);
     now(draft)
 }
 

@@ -10,12 +10,12 @@
     reason = "a test's world: what fails here fails the test"
 )]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use devcluster::DevCluster;
@@ -26,21 +26,23 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use verdigris::cluster::{Cluster, Kind, to_value};
 use verdigris::controller;
+use verdigris::lease::{self, Election, Leadership};
 use verdigris::model::parse::Settings;
 use verdigris::net::outbound::{Outbound, Reach};
 use verdigris::telemetry::Metrics;
 use verdigris::workload;
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) const NAMESPACE: &str = "test";
 
 /// Everything a test needs.
 pub(crate) struct World {
-    _cluster: DevCluster,
+    pub(crate) cluster: Arc<DevCluster>,
     /// The test's own hands.
     pub(crate) api: Cluster,
     watched: Client,
@@ -71,7 +73,7 @@ impl World {
             .with_layer(&note)
             .build();
         let world = Self {
-            _cluster: cluster,
+            cluster: Arc::new(cluster),
             api: Cluster::new(Client::try_from(config).unwrap()),
             watched,
             calls,
@@ -125,6 +127,34 @@ impl World {
 
     /// Starts a controller, after the last one was killed.
     pub(crate) fn control(&mut self) {
+        self.controller = Some(tokio::spawn(self.controller(Leadership::alone())));
+    }
+
+    /// Starts a controller that acts while it holds the Lease.
+    pub(crate) fn compete(&self, identity: &str, duration: Duration) -> Replica {
+        let (election, leadership) = Election::new(
+            self.watched.clone(),
+            lease::Config {
+                namespace: NAMESPACE.to_owned(),
+                identity: identity.to_owned(),
+                duration,
+                alone_without_namespace: false,
+            },
+        );
+        let retire = CancellationToken::new();
+        let (electing, controller) = (election.run(retire.clone()), self.controller(leadership.clone()));
+        Replica {
+            leadership,
+            retire,
+            electing: tokio::spawn(electing),
+            controller: tokio::spawn(controller),
+        }
+    }
+
+    fn controller(
+        &self,
+        leadership: Leadership,
+    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
         let config = controller::Config {
             namespace: None,
             metrics_server: self.stub.url.clone(),
@@ -135,16 +165,23 @@ impl World {
             rendering: workload::Options::default(),
             track_configs: self.tracking,
             concurrency: 8,
+            notifier: None,
+            cluster_name: None,
+            event_webhook: None,
         };
         let outbound = Outbound::new(Reach::Anywhere).unwrap();
-        let run = controller::run(
+        controller::run(
             self.watched.clone(),
             config,
             outbound,
             Arc::new(Metrics::new()),
+            leadership,
             std::future::pending(),
-        );
-        self.controller = Some(tokio::spawn(run));
+        )
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &str {
+        self.cluster.kubeconfig()
     }
 
     /// `kill -9`.
@@ -260,6 +297,39 @@ impl World {
     }
 }
 
+/// One of several controllers.
+pub(crate) struct Replica {
+    pub(crate) leadership: Leadership,
+    retire: CancellationToken,
+    electing: JoinHandle<()>,
+    controller: JoinHandle<Result<(), String>>,
+}
+
+impl Replica {
+    /// `kill -9`.
+    pub(crate) async fn kill(self) {
+        self.electing.abort();
+        self.controller.abort();
+        assert!(
+            self.controller.await.unwrap_err().is_cancelled(),
+            "the controller had ended"
+        );
+        let _ = self.electing.await;
+    }
+
+    /// A clean stop: the controller first, then the Lease is given back.
+    pub(crate) async fn stop(self) {
+        self.controller.abort();
+        let _ = self.controller.await;
+        self.retire.cancel();
+        self.electing.await.unwrap();
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.controller.is_finished() && !self.electing.is_finished()
+    }
+}
+
 pub(crate) fn stalled(canary: &Value) -> Option<&Value> {
     let conditions = canary["status"]["conditions"].as_array()?;
     conditions.iter().find(|condition| condition["type"] == "Stalled")
@@ -294,6 +364,9 @@ struct Answers {
     value: f64,
     closed: Vec<String>,
     called: Vec<(String, Value)>,
+    /// Canaries whose pre-rollout hook refuses, and those that measure badly.
+    refused: BTreeSet<String>,
+    bad: BTreeSet<String>,
 }
 
 impl Stub {
@@ -305,15 +378,24 @@ impl Stub {
         };
         let hook = |State(stub): State<Stub>, Path(name): Path<String>, Json(body): Json<Value>| async move {
             let mut answers = stub.inner.lock().unwrap();
+            let canary = body["name"].as_str().unwrap_or_default();
+            let refused = name == "pre-rollout" && answers.refused.contains(canary);
             answers.called.push((name.clone(), body));
-            if answers.closed.contains(&name) {
+            if refused || answers.closed.contains(&name) {
                 StatusCode::FORBIDDEN
             } else {
                 StatusCode::OK
             }
         };
-        let query = |State(stub): State<Stub>| async move {
-            let value = stub.inner.lock().unwrap().value.to_string();
+        let query = |State(stub): State<Stub>, Query(asked): Query<HashMap<String, String>>| async move {
+            let answers = stub.inner.lock().unwrap();
+            let about = |canary: &String| asked["query"].contains(&format!("\"{canary}\""));
+            let value = if answers.bad.iter().any(about) {
+                50.0
+            } else {
+                answers.value
+            }
+            .to_string();
             let result = json!([{"metric": {}, "value": [1.0, value]}]);
             Json(json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
         };
@@ -336,6 +418,29 @@ impl Stub {
 
     pub(crate) fn open(&self, hook: &str) {
         self.inner.lock().unwrap().closed.retain(|closed| closed != hook);
+    }
+
+    /// What metrics and the pre-rollout hook say about a Canary from now on.
+    pub(crate) fn judge(&self, canary: &str, bad_metric: bool, refused: bool) {
+        let mut answers = self.inner.lock().unwrap();
+        answers.bad.remove(canary);
+        answers.refused.remove(canary);
+        if bad_metric {
+            answers.bad.insert(canary.to_owned());
+        }
+        if refused {
+            answers.refused.insert(canary.to_owned());
+        }
+    }
+
+    /// The bodies of a hook's calls about a Canary.
+    pub(crate) fn calls_for(&self, hook: &str, canary: &str) -> Vec<Value> {
+        let answers = self.inner.lock().unwrap();
+        let about = answers
+            .called
+            .iter()
+            .filter(|(name, body)| name == hook && body["name"] == canary);
+        about.map(|(_, body)| body.clone()).collect()
     }
 
     /// How often a hook was called.

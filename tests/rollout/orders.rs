@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use verdigris::model::canary::HookKind;
 use verdigris::model::order::{Malformed, Order, Verb};
-use verdigris::model::status::{Outcome, Stage, Status};
+use verdigris::model::status::{Reply, Stage, Status};
 use verdigris::rollout::checksum;
 use verdigris::rollout::observed::{Block, Observed, Seen};
 use verdigris::rollout::plan::Step;
@@ -70,11 +70,11 @@ fn every_order_everywhere_keeps_the_laws() {
                     let (plan, heard) = decide(&canary, &seen, &Answer::Value(1.0), gate, now);
                     lawful(&canary, &seen, &heard, &plan, now);
                     let answer = plan.status.last_order.as_ref();
-                    let refused = answer.is_some_and(|answer| answer.outcome == Outcome::Refused);
+                    let refused = answer.is_some_and(|answer| answer.outcome == Reply::Refused);
                     let context = || format!("{seen:#?}\n{plan:#?}");
                     if forbidden && verb == Verb::Promote {
                         assert!(
-                            answer.is_none_or(|answer| answer.outcome == Outcome::Refused),
+                            answer.is_none_or(|answer| answer.outcome == Reply::Refused),
                             "{}",
                             context()
                         );
@@ -88,11 +88,11 @@ fn every_order_everywhere_keeps_the_laws() {
                         // But for a canary that came to its deadline while a promotion waited for it.
                         let deadline = entered(&seen, &plan.status, Stage::Failed) && verb == Verb::Promote;
                         assert!(deadline || plan.steps.is_empty(), "{}", context());
-                        assert_eq!(plan.status.paused, paused, "{}", context());
+                        assert!(deadline || plan.status.paused == paused, "{}", context());
                     }
                     judged += 1;
                     // What is answered is as if it had never been there.
-                    if answer.is_some_and(|answer| answer.outcome != Outcome::Accepted) {
+                    if answer.is_some_and(|answer| answer.outcome != Reply::Accepted) {
                         let mut answered = seen.clone();
                         answered.status = plan.status.clone();
                         let with = decide(&canary, &answered, &Answer::Value(1.0), gate, now).0;
@@ -135,14 +135,14 @@ fn an_order_at_every_pass_is_answered_once_and_ends_well() {
                         .last_order
                         .clone()
                         .unwrap_or_else(|| panic!("{}", context()));
-                    assert_ne!(answer.outcome, Outcome::Accepted, "{}", context());
+                    assert_ne!(answer.outcome, Reply::Accepted, "{}", context());
                     let answers = world.times("OrderHonoured") + world.times("OrderRefused");
                     assert_eq!(answers, 1, "{}", context());
                     match (verb, answer.outcome) {
-                        (Verb::Promote, Outcome::Honoured) => {
+                        (Verb::Promote, Reply::Honoured) => {
                             assert_eq!(world.status.stage, Stage::Succeeded, "{}", context())
                         }
-                        (Verb::Abort, Outcome::Honoured) => {
+                        (Verb::Abort, Reply::Honoured) => {
                             assert_eq!(world.status.stage, Stage::Failed, "{}", context())
                         }
                         (Verb::Pause, _) => assert!(world.status.paused, "{}", context()),
@@ -429,7 +429,7 @@ fn what_is_no_order_is_told_once() {
     let now = Timestamp::from_second(1_900_000_000).unwrap();
     let plan = decide(&canary(), &seen, &Answer::Value(1.0), &Answer::Passed, now).0;
     let answer = plan.status.last_order.clone().unwrap();
-    assert_eq!((answer.outcome, answer.id.as_str()), (Outcome::Refused, "x"));
+    assert_eq!((answer.outcome, answer.id.as_str()), (Reply::Refused, "x"));
     assert!(answer.message.contains("verdigris.dev/order: verb null"));
     seen.status = plan.status;
     let plan = decide(&canary(), &seen, &Answer::Value(1.0), &Answer::Passed, now).0;

@@ -29,6 +29,7 @@ pub(in crate::rollout) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Ca
     match cause {
         Cause::Threshold => {
             let failed = pass.seen.status.failed_checks;
+            draft.blame("FailedChecks", too_many(pass, failed));
             draft.say(
                 Notice::warning(
                     Reason::RollingBack,
@@ -41,6 +42,10 @@ pub(in crate::rollout) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Ca
             );
         }
         Cause::Manual(hook) => {
+            draft.blame(
+                "ManualRollback",
+                format!("Rollback hook {} asked for it", hook.name),
+            );
             draft.say(Notice::warning(
                 Reason::HookPassed,
                 format!("Rollback check {} passed", hook.name),
@@ -53,8 +58,9 @@ pub(in crate::rollout) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Ca
                 .alerting(Severity::Warning, "Rolling back manual webhook invoked"),
             );
         }
-        Cause::Ordered => draft.say(rolling_back(pass)),
+        Cause::Ordered => called_off(pass, &mut draft),
         Cause::Deadline(why) => {
+            draft.blame("ProgressDeadline", format!("The canary did not get ready: {why}"));
             // Flagger is silent here.
             draft.say(
                 canary_not_ready(pass, why)
@@ -67,6 +73,16 @@ pub(in crate::rollout) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Ca
     );
     draft.park();
     close(draft)
+}
+
+/// How many checks failed, and what the last of them had against the revision.
+fn too_many(pass: &Pass<'_>, failed: u32) -> String {
+    let checks = &pass.seen.status.checks;
+    let last = checks.iter().rev().find_map(|check| check.message.as_deref());
+    match last {
+        Some(last) => format!("{failed} checks failed, the last with: {last}"),
+        None => format!("{failed} checks failed"),
+    }
 }
 
 /// The primary did not get ready with the judged revision. Provider kubernetes has no other place for the traffic
@@ -87,6 +103,7 @@ pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Pla
             format!("Promotion failed, primary not ready: {why}"),
         ),
     );
+    draft.blame("PromotionFailed", format!("The primary did not get ready: {why}"));
     match before(pass) {
         Some(last) => restore(pass, &mut draft, last),
         None => draft.say(
@@ -117,17 +134,20 @@ pub(in crate::rollout) fn promotion_called_off(
     mut draft: Draft<'_>,
     last: Revision,
 ) -> Plan {
-    draft.say(rolling_back(pass));
+    called_off(pass, &mut draft);
     restore(pass, &mut draft, last);
     close(draft)
 }
 
-fn rolling_back(pass: &Pass<'_>) -> Notice {
-    Notice::warning(
-        Reason::RollingBack,
-        format!("Rolling back {} ordered by an operator", pass.canary.id),
-    )
-    .alerting(Severity::Warning, "Rolling back ordered by an operator")
+fn called_off(pass: &Pass<'_>, draft: &mut Draft<'_>) {
+    draft.blame("Aborted", "An operator ordered it to be rolled back".to_owned());
+    draft.say(
+        Notice::warning(
+            Reason::RollingBack,
+            format!("Rolling back {} ordered by an operator", pass.canary.id),
+        )
+        .alerting(Severity::Warning, "Rolling back ordered by an operator"),
+    );
 }
 
 fn restore(pass: &Pass<'_>, draft: &mut Draft<'_>, last: Revision) {

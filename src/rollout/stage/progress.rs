@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use crate::model::canary::{Hook, HookKind, Strategy, TargetKind};
 use crate::model::notice::{Notice, Reason};
-use crate::model::status::{Outcome, Stage};
+use crate::model::status::{Reply, Stage};
 
 use super::fail::{self, Cause};
 use super::promote;
 use super::stand::{self, New};
-use crate::rollout::analysis::{Verdict, judge};
+use crate::rollout::analysis::{Verdict, judge, record, record_hook};
 use crate::rollout::change::{Change, change};
 use crate::rollout::draft::Draft;
 use crate::rollout::observed::Seen;
-use crate::rollout::pass::{AGAIN, Decision, Pass, Wait};
+use crate::rollout::pass::{AGAIN, Decision, Gates, Pass, Wait};
 use crate::rollout::plan::Plan;
 use crate::rollout::question::Question;
 
@@ -43,14 +43,14 @@ pub(in crate::rollout) fn progress(pass: &Pass<'_>) -> Decision {
         } => {
             if let Some(order) = pass.promote {
                 let text = format!("{} is promoted as soon as it is ready", pass.target_name());
-                draft.answer(order, Outcome::Accepted, text);
+                draft.answer(order, Reply::Accepted, text);
             }
             return Ok(unready(pass, draft, mark, news, &why, left));
         }
         Wait::InVain(why) => {
             if let Some(order) = pass.promote {
                 let text = format!("{} did not get ready in time: {why}", pass.target_name());
-                draft.answer(order, Outcome::Refused, text);
+                draft.answer(order, Reply::Refused, text);
             }
             return Ok(fail::fail(pass, draft, &Cause::Deadline(why)));
         }
@@ -58,7 +58,7 @@ pub(in crate::rollout) fn progress(pass: &Pass<'_>) -> Decision {
     }
     if let Some(order) = pass.promote {
         let text = format!("{} is promoted without further analysis", pass.target_name());
-        draft.answer(order, Outcome::Honoured, text);
+        draft.answer(order, Reply::Honoured, text);
         return Ok(promote::begin(pass, draft));
     }
     if pass.canary.analysis.skip {
@@ -137,7 +137,7 @@ fn check(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
         }
         pre_rollout(pass, &mut draft)?
     } else {
-        measure(pass)?
+        measure(pass, &mut draft)?
     };
     if !halts.is_empty() {
         for halt in halts {
@@ -190,6 +190,7 @@ pub fn iterations(strategy: &Strategy) -> u32 {
 
 fn pre_rollout(pass: &Pass<'_>, draft: &mut Draft<'_>) -> Result<Vec<Notice>, Vec<Question>> {
     let gates = pass.gates(HookKind::PreRollout, Stage::Progressing)?;
+    remember(pass, draft, &gates);
     for hook in gates.passed {
         draft.say(Notice::info(
             Reason::HookPassed,
@@ -205,8 +206,9 @@ fn pre_rollout(pass: &Pass<'_>, draft: &mut Draft<'_>) -> Result<Vec<Notice>, Ve
 
 /// Rollout hooks one after another, then every check at once. All that fail are told; together they are one failed
 /// check.
-fn measure(pass: &Pass<'_>) -> Result<Vec<Notice>, Vec<Question>> {
+fn measure(pass: &Pass<'_>, draft: &mut Draft<'_>) -> Result<Vec<Notice>, Vec<Question>> {
     let gates = pass.gates(HookKind::Rollout, Stage::Progressing)?;
+    remember(pass, draft, &gates);
     if let Some((hook, why)) = gates.refused {
         return Ok(vec![halted(pass, "external", hook, why)]);
     }
@@ -221,16 +223,27 @@ fn measure(pass: &Pass<'_>) -> Result<Vec<Notice>, Vec<Question>> {
     }
     let mut halts = Vec::new();
     for (index, check) in checks.iter().enumerate() {
-        let verdict = pass
-            .heard
-            .get(&question(index))
-            .map(|answer| judge(pass.canary, check, answer));
+        let Some(answer) = pass.heard.get(&question(index)) else {
+            continue;
+        };
+        let verdict = judge(pass.canary, check, answer);
+        draft.record(record(check, answer, &verdict, pass.now));
         match verdict {
-            Some(Verdict::Halted(notice)) => halts.push(notice),
-            Some(Verdict::Passed(_)) | None => {}
+            Verdict::Halted(notice) => halts.push(notice),
+            Verdict::Passed(_) => {}
         }
     }
     Ok(halts)
+}
+
+/// Hooks that count as checks are remembered as such.
+fn remember(pass: &Pass<'_>, draft: &mut Draft<'_>, gates: &Gates<'_>) {
+    for hook in &gates.passed {
+        draft.record(record_hook(hook, None, pass.now));
+    }
+    if let Some((hook, why)) = gates.refused {
+        draft.record(record_hook(hook, Some(why), pass.now));
+    }
 }
 
 fn halted(pass: &Pass<'_>, what: &str, hook: &Hook, why: &str) -> Notice {

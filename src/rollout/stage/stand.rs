@@ -3,7 +3,7 @@
 use crate::model::canary::HookKind;
 use crate::model::notice::{Notice, Reason, Severity};
 use crate::model::revision;
-use crate::model::status::{Outcome, Stage};
+use crate::model::status::{Reply, Stage};
 
 use super::fail::{self, Cause};
 use super::{initialize, progress};
@@ -101,7 +101,7 @@ fn start(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
     }
     if let Some(order) = pass.promote {
         let text = format!("{} is promoted as soon as it is ready", pass.target_name());
-        draft.answer(order, Outcome::Accepted, text);
+        draft.answer(order, Reply::Accepted, text);
         return Ok(run(pass, draft, New::Run));
     }
     let confirm = pass
@@ -181,7 +181,8 @@ pub(super) fn run(pass: &Pass<'_>, mut draft: Draft<'_>, new: New) -> Plan {
                 .alerting(
                     Severity::Info,
                     "New revision detected, progressing canary analysis.",
-                ),
+                )
+                .with_facts(),
             );
         }
         New::Restart => {
@@ -198,5 +199,6 @@ pub(super) fn run(pass: &Pass<'_>, mut draft: Draft<'_>, new: New) -> Plan {
     draft.enter(Stage::Progressing);
     draft.status.iterations = 0;
     draft.status.failed_checks = 0;
+    draft.status.checks.clear();
     draft.finish()
 }
