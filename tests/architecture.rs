@@ -69,6 +69,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "migrate",
             "model",
             "net",
+            "pki",
             "rollout",
             "telemetry",
             "workload",
