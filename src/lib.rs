@@ -10,7 +10,7 @@
 //! | [`api`] | WIRE: what etcd may hold; conversion between versions | nothing of ours |
 //! | [`model`] | MEANING: the parsed Canary, its status, rules, PromQL | `api` |
 //! | [`rollout`] | DECISION: what happens next, pure | `model` |
-//! | [`workload`], [`metric`], [`hook`] | RENDERING: objects, queries, payloads, pure | `model` |
+//! | [`workload`], [`metric`], [`hook`], [`notify`] | RENDERING: objects, queries, payloads, pure | `model` |
 //! | [`net`], [`telemetry`], [`pki`], [`lease`] | sockets, logs and series, certificates, leadership | nothing of ours |
 //! | [`cluster`] | the API server | `lease` |
 //! | [`webhook`] | SHELL of admission and conversion | `api`, `model`, `pki`, `net`, `telemetry` |
@@ -48,6 +48,7 @@ pub mod metric;
 pub mod migrate;
 pub mod model;
 pub mod net;
+pub mod notify;
 pub mod pki;
 pub mod rollout;
 pub mod telemetry;

@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("workload", &["model"]),
     ("metric", &["model"]),
     ("hook", &["model"]),
+    ("notify", &["model"]),
     ("net", &[]),
     ("cluster", &["lease"]),
     ("lease", &[]),
@@ -33,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "metric",
             "model",
             "net",
+            "notify",
             "rollout",
             "telemetry",
             "workload",
@@ -70,6 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "model",
             "net",
             "pki",
+            "notify",
             "rollout",
             "telemetry",
             "workload",
@@ -80,7 +83,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Folders that decide or render, and the crates they must not name: a client, a socket, a task or a log.
-const PURE: &[&str] = &["model", "policy", "rollout", "workload", "metric", "hook"];
+const PURE: &[&str] = &[
+    "model", "policy", "rollout", "workload", "metric", "hook", "notify",
+];
 const IMPURE: &[&str] = &[
     "kube",
     "tokio",

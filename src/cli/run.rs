@@ -96,6 +96,8 @@ pub struct RunArgs {
     /// Canaries worked on at once
     #[arg(long, default_value_t = 32)]
     threadiness: u16,
+    #[command(flatten)]
+    alerts: super::alerts::AlertArgs,
     /// error, warn, info, debug or trace, or a filter such as verdigris=debug
     #[arg(long, default_value = "info")]
     log_level: String,
@@ -237,6 +239,9 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
             },
             track_configs: args.enable_config_tracking,
             concurrency: args.threadiness.max(1),
+            notifier: args.alerts.notifier()?,
+            cluster_name: args.alerts.cluster_name,
+            event_webhook: args.alerts.event_webhook,
         },
     })
 }

@@ -4,6 +4,7 @@
 //! affects another; nothing is written for a stable Canary. Never decides: that is [`crate::rollout::next`].
 #![expect(clippy::disallowed_methods, reason = "shell: reads the clock for decisions")]
 
+mod alert;
 mod answer;
 mod apply;
 mod block;
@@ -35,6 +36,7 @@ use crate::model::notice::{Notice, Reason};
 use crate::model::parse::{self, Settings};
 use crate::model::status::{self, Stage, UnknownStage};
 use crate::net::outbound::Outbound;
+use crate::notify::Destination;
 use crate::rollout::observed::Block;
 use crate::rollout::plan::{Next, Plan};
 use crate::rollout::question::Answers;
@@ -59,6 +61,12 @@ pub struct Config {
     pub track_configs: bool,
     /// Canaries worked on at once.
     pub concurrency: u16,
+    /// Told about Canaries without alerts of their own.
+    pub notifier: Option<Destination>,
+    /// `--cluster-name`, told in alerts.
+    pub cluster_name: Option<String>,
+    /// `--event-webhook`: called with the events of Canaries without an event hook of their own.
+    pub event_webhook: Option<String>,
 }
 
 /// Everything a pass needs.

@@ -165,6 +165,9 @@ impl World {
             rendering: workload::Options::default(),
             track_configs: self.tracking,
             concurrency: 8,
+            notifier: None,
+            cluster_name: None,
+            event_webhook: None,
         };
         let outbound = Outbound::new(Reach::Anywhere).unwrap();
         controller::run(
