@@ -1,6 +1,10 @@
 //! Installation and the shared authority, on the embedded API server with the real webhooks behind it.
 #![expect(clippy::unwrap_used, reason = "a broken fixture fails the test")]
-#![expect(clippy::disallowed_types, reason = "talks to the embedded API server")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "talks to the embedded API server and to processes, waits for them"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -455,7 +459,7 @@ async fn a_leader_killed_in_a_rotation_is_followed_by_one_that_finishes_it() {
     leader.tasks.shutdown().await;
 
     // Whoever starts now signs with what is trusted already, and is accepted.
-    let mut third = Replica::start(&client, false, Duration::from_hours(1)).await;
+    let mut third = Replica::start(&client, false, SETTLE).await;
     let young = third.accepted().await;
     assert!(is_of(&young, &old));
 
@@ -615,5 +619,210 @@ async fn what_others_register_is_left_alone() {
         .bundle_pem;
     trust::inject(&client, &service(), &bundle, now()).await.unwrap();
     assert_eq!(definition(&client).await, before);
+    cluster.stop().await;
+}
+
+/// A way to the API server that can be closed.
+struct Gate {
+    address: std::net::SocketAddr,
+    open: watch::Sender<bool>,
+    _task: JoinSet<()>,
+}
+
+impl Gate {
+    async fn to(upstream: std::net::SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (open, is_open) = watch::channel(false);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut lines = JoinSet::new();
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let mut is_open = is_open.clone();
+                if !*is_open.borrow_and_update() {
+                    continue;
+                }
+                lines.spawn(async move {
+                    let mut far = tokio::net::TcpStream::connect(upstream).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = is_open.wait_for(|open| !open) => {}
+                    }
+                });
+            }
+        });
+        Self {
+            address,
+            open,
+            _task: task,
+        }
+    }
+}
+
+/// `verdigris run`, behind a Service as in a pod.
+struct Process {
+    child: tokio::process::Child,
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Process {
+    fn start(kubeconfig: &std::path::Path, more: &[&str]) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_verdigris"))
+            .args([
+                "run",
+                "--metrics-server",
+                "http://127.0.0.1:1",
+                "--system-namespace",
+                SYSTEM,
+            ])
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .arg(format!("--listen={address}"))
+            .args(more)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        // As kubelet, which verifies nothing.
+        let http = reqwest::Client::builder()
+            .tls_danger_accept_invalid_certs(true)
+            .build()
+            .unwrap();
+        Self {
+            child,
+            url: format!("https://{address}"),
+            http,
+        }
+    }
+
+    async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
+    async fn until(&self, path: &str, status: u16) -> String {
+        let mut last = None;
+        let reached = async {
+            loop {
+                match self.get(path).await {
+                    Some((found, text)) if found == status => return text,
+                    other => last = other,
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let reached = timeout(PATIENCE, reached).await;
+        reached.unwrap_or_else(|_| panic!("{path} never answered {status}: {last:?}"))
+    }
+
+    /// A review is answered, whatever it says.
+    async fn assert_serves(&self) {
+        let object = canary("v1beta1", "2 seconds");
+        let kind = json!({"group": "flagger.app", "version": "v1beta1", "kind": "Canary"});
+        let review = json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {"uid": "1", "kind": kind, "requestKind": kind, "operation": "CREATE",
+                "resource": {"group": "flagger.app", "version": "v1beta1", "resource": "canaries"},
+                "name": "shop", "namespace": "default", "object": object, "dryRun": false},
+        });
+        let url = format!("{}/validate?timeout=10s", self.url);
+        let sent = self.http.post(url).json(&review).send().await;
+        let answer: Value = sent.unwrap().json().await.unwrap();
+        assert_eq!(answer["response"]["status"]["code"], 422, "{answer}");
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().unwrap().to_string();
+        let sent = std::process::Command::new("kill")
+            .args([name, &id])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+}
+
+async fn lease(client: &Client) -> Value {
+    let leases: Api<k8s_openapi::api::coordination::v1::Lease> = Api::namespaced(client.clone(), SYSTEM);
+    let found = leases.get_opt(verdigris::lease::NAME).await.unwrap();
+    found.map_or(Value::Null, |lease| serde_json::to_value(lease.spec).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_is_away_costs_no_probe_and_no_review() {
+    let (cluster, client) = cluster().await;
+    let kubeconfig = cluster.kubeconfig().to_owned();
+    let start = kubeconfig.find("https://127.0.0.1:").unwrap();
+    let real: String = kubeconfig[start + 8..]
+        .chars()
+        .take_while(|char| !char.is_whitespace() && *char != '"')
+        .collect();
+    let gate = Gate::to(real.parse().unwrap()).await;
+    let folder = std::env::temp_dir().join(format!("verdigris-away-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("kubeconfig");
+    std::fs::write(&file, kubeconfig.replace(&real, &gate.address.to_string())).unwrap();
+
+    // Away at the start: it waits, answers probes, and is not ready.
+    let mut process = Process::start(&file, &["--install", "--leader-elect-lease-duration=4s"]);
+    process.until("/healthz", 200).await;
+    let said = process.until("/readyz", 503).await;
+    assert!(said.contains("[-]certificate"), "{said}");
+    process.assert_serves().await;
+    gate.open.send_replace(true);
+    process.until("/readyz", 200).await;
+    let mut held = lease(&client).await;
+    while held["holderIdentity"].is_null() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        held = lease(&client).await;
+    }
+
+    // Away in the middle, for longer than the Lease lasts.
+    gate.open.send_replace(false);
+    for _ in 0..60 {
+        process.assert_serves().await;
+        assert_eq!(
+            process.get("/readyz").await.unwrap().0,
+            200,
+            "readiness is latched"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let silent = lease(&client).await;
+    gate.open.send_replace(true);
+    let renewed = timeout(PATIENCE, async {
+        loop {
+            let now = lease(&client).await;
+            if now["renewTime"] != silent["renewTime"] {
+                return now;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let renewed = renewed.await.expect("it never led again");
+    assert_eq!(renewed["holderIdentity"], held["holderIdentity"]);
+
+    // The end: not ready at once, answering still; the Lease goes back; a second signal does not wait.
+    process.signal("-TERM");
+    process.until("/readyz", 503).await;
+    process.assert_serves().await;
+    timeout(Duration::from_secs(9), async {
+        while !lease(&client).await["holderIdentity"].is_null() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("the Lease is not given back");
+    process.assert_serves().await;
+    process.signal("-TERM");
+    let status = timeout(Duration::from_secs(5), process.child.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(status.code(), Some(130));
+    std::fs::remove_dir_all(folder).unwrap();
     cluster.stop().await;
 }

@@ -21,6 +21,8 @@ use super::store::{self, Store, StoreError, Stored};
 
 /// Between a write to the targets and the next look, and between looks while something is missing there.
 const SOON: Duration = Duration::from_millis(500);
+/// What changes in several targets at once is looked at once.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// The certificates of a process.
 pub struct Keeper {
@@ -146,7 +148,7 @@ impl Keeper {
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                Ok(()) = carried.changed() => tokio::time::sleep(pause.min(SOON)).await,
+                Ok(()) = carried.changed() => tokio::time::sleep(TOGETHER).await,
             }
         }
     }
