@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::controller;
-use crate::install::{self, Registration, trust};
+use crate::install::{self, Endpoint, Registration, trust};
 use crate::lease::{self, Election, Leadership};
 use crate::loadtester::gate::Gates;
 use crate::loadtester::runner::Runner;
@@ -40,8 +40,8 @@ use crate::pki::{Carried, Names, Slot, files};
 use crate::telemetry::Metrics;
 use crate::webhook::{self, Callers};
 
-use certificates::Certificates;
 pub use certificates::Source;
+use certificates::{Certificates, Trusted};
 
 mod certificates;
 
@@ -295,6 +295,7 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     let (told, carried) = watch::channel(Carried::default());
     tasks.spawn(trust::follow(client.clone(), registration.endpoint.clone(), told));
     let (bundle, mut bundle_known) = watch::channel(None);
+    let trusted = Trusted::new(Arc::clone(&state), !config.install);
     let certificates = Certificates {
         source: config.certificates.clone(),
         names,
@@ -305,6 +306,7 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         leadership: leadership.clone(),
         carried,
         state: Arc::clone(&state),
+        trusted: Arc::clone(&trusted),
         metrics: Arc::clone(&metrics),
         bundle,
     };
@@ -329,9 +331,8 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
                 .await
                 .map(|known| known.clone());
             let bundle = known.ok().flatten().unwrap_or_default();
-            install::install(&installer, &registration.trusting(bundle))
-                .await
-                .map_err(|error| format!("--install: {error}"))?;
+            register(&installer, &registration.trusting(bundle)).await?;
+            trusted.registered();
         }
         controller.await
     });
@@ -381,6 +382,25 @@ async fn join(tasks: &mut JoinSet<Result<(), String>>) -> Result<(), String> {
         flatten(ended)?;
     }
     Ok(())
+}
+
+/// Installs. Behind a Service it is tried until it works: a pod that starts while the API server is away waits for it.
+async fn register(client: &Client, registration: &Registration) -> Result<(), String> {
+    let mut failure = String::new();
+    loop {
+        let Err(error) = install::install(client, registration).await else {
+            return Ok(());
+        };
+        let text = format!("--install: {error}");
+        if matches!(registration.endpoint, Endpoint::Url(_)) {
+            return Err(text);
+        }
+        if text != failure {
+            tracing::warn!("{text}; tried again until it works");
+            failure = text;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Believes whom the file says, as it changes.

@@ -11,6 +11,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -49,6 +50,41 @@ pub enum Source {
     Files(Files),
 }
 
+/// Latches [`Latch::Trusted`] once the registration is made and every target accepts what is served.
+pub(super) struct Trusted {
+    state: Arc<webhook::State>,
+    registered: AtomicBool,
+    accepted: AtomicBool,
+}
+
+impl Trusted {
+    /// `registered`: somebody else registers, or has.
+    pub(super) fn new(state: Arc<webhook::State>, registered: bool) -> Arc<Self> {
+        Arc::new(Self {
+            state,
+            registered: AtomicBool::new(registered),
+            accepted: AtomicBool::new(false),
+        })
+    }
+
+    /// This process has registered itself.
+    pub(super) fn registered(&self) {
+        self.registered.store(true, Ordering::Release);
+        self.look();
+    }
+
+    fn accepted(&self) {
+        self.accepted.store(true, Ordering::Release);
+        self.look();
+    }
+
+    fn look(&self) {
+        if self.registered.load(Ordering::Acquire) && self.accepted.load(Ordering::Acquire) {
+            self.state.readiness().latch(Latch::Trusted);
+        }
+    }
+}
+
 /// What the task needs.
 pub(super) struct Certificates {
     pub(super) source: Source,
@@ -60,6 +96,7 @@ pub(super) struct Certificates {
     pub(super) leadership: Leadership,
     pub(super) carried: watch::Receiver<Carried>,
     pub(super) state: Arc<webhook::State>,
+    pub(super) trusted: Arc<Trusted>,
     pub(super) metrics: Arc<Metrics>,
     /// Told whom targets must trust, once that is known.
     pub(super) bundle: watch::Sender<Option<String>>,
@@ -194,7 +231,7 @@ impl Certificates {
         let readiness = self.state.readiness();
         readiness.latch(Latch::Certificate);
         if look.accepted {
-            readiness.latch(Latch::Trusted);
+            self.trusted.accepted();
         }
         self.metrics
             .certificate_expiry(look.leaf.validity().until.as_second());
