@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::cache::Caches;
 use crate::controller;
 use crate::install::{self, Endpoint, Registration, trust};
 use crate::lease::{self, Election, Leadership};
@@ -248,7 +249,12 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     certificates::provisional(&slot, &names).map_err(|error| died("certificates", &error))?;
 
     let stop_serving = CancellationToken::new();
+    let caches = Caches::new(config.controller.namespace.clone());
     let mut state = webhook::State::new(config.controller.settings.clone(), Arc::clone(&metrics))
+        .looking_around(
+            caches.clone(),
+            config.controller.rendering.selector_labels.clone(),
+        )
         .stopping_with(stop_serving.clone());
     let mut tls = Tls::from(Arc::clone(&slot)).only_13(config.tls_13_only);
     let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
@@ -313,10 +319,11 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     tasks.spawn(certificates.keep());
 
     let outbound = Outbound::new(config.reach).map_err(|error| died("HTTP client", &error))?;
-    let (installer, install) = (client.clone(), config.install);
+    let (installer, caching, install) = (client.clone(), client.clone(), config.install);
     let (controlled, stop_controller) = (config.controller.clone(), stop.clone());
     let controller = controller::run(
         client.clone(),
+        caches.clone(),
         controlled,
         outbound,
         Arc::clone(&metrics),
@@ -334,7 +341,11 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
             register(&installer, &registration.trusting(bundle)).await?;
             trusted.registered();
         }
-        controller.await
+        // Admission reads the caches whoever runs the controller.
+        tokio::select! {
+            ended = caches.keep(caching) => ended,
+            ended = controller => ended,
+        }
     });
     let outcome = tokio::select! {
         () = stop.cancelled() => Ok(()),
