@@ -127,6 +127,15 @@ pub fn migrate(
     })
 }
 
+/// Does what a person at a terminal asks, with a client of the context they named.
+pub fn at_a_terminal<T>(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    work: impl AsyncFnOnce(Client) -> T,
+) -> Result<T, Failure> {
+    runtime()?.block_on(async { Ok(work(client_of(kubeconfig, context).await?).await) })
+}
+
 /// Serves the load tester until SIGTERM or SIGINT.
 pub fn loadtester(listen: SocketAddr, timeout: Duration, namespaces: Option<Regex>) -> Result<(), Failure> {
     runtime()?.block_on(async {
@@ -180,11 +189,19 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
+async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
+    client_of(kubeconfig, None).await
+}
+
 /// A client, and the API server it talks to; nothing is asked yet.
-async fn connect(kubeconfig: Option<&Path>) -> Result<(http::Uri, Client), Failure> {
+async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<(http::Uri, Client), Failure> {
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
     let found = match kubeconfig {
         Some(path) => match Kubeconfig::read_from(path) {
-            Ok(file) => kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+            Ok(file) => kube::Config::from_custom_kubeconfig(file, &options)
                 .await
                 .map_err(|error| {
                     format!(
@@ -197,6 +214,9 @@ async fn connect(kubeconfig: Option<&Path>) -> Result<(http::Uri, Client), Failu
                 path.display()
             )),
         },
+        None if context.is_some() => kube::Config::from_kubeconfig(&options)
+            .await
+            .map_err(|error| format!("--context: {error}; kubectl config get-contexts lists them")),
         None => kube::Config::infer()
             .await
             .map_err(|error| format!("no cluster: {error}; pass --kubeconfig, or run in a pod")),
@@ -209,8 +229,8 @@ async fn connect(kubeconfig: Option<&Path>) -> Result<(http::Uri, Client), Failu
 }
 
 /// A client of an API server that answers.
-async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
-    let (server, client) = connect(kubeconfig).await?;
+async fn client_of(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Failure> {
+    let (server, client) = connect(kubeconfig, context).await?;
     let asked = tokio::time::timeout(Duration::from_secs(10), client.apiserver_version()).await;
     match asked {
         Ok(Ok(version)) => {
@@ -233,7 +253,7 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         client(config.kubeconfig.as_deref()).await?
     } else {
         // Behind a Service nobody watches the start: the API server may be away, and nothing that is served waits for it.
-        connect(config.kubeconfig.as_deref()).await?.1
+        connect(config.kubeconfig.as_deref(), None).await?.1
     };
     let bound = serve::bind(config.listen)
         .await
