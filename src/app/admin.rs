@@ -43,7 +43,7 @@ pub(super) struct Desk {
     pub(super) logs: Logs,
     pub(super) metrics: Arc<Metrics>,
     pub(super) webhook: Arc<webhook::State>,
-    pub(super) roles: super::Roles,
+    pub(super) releases: bool,
 }
 
 /// Listens on a loopback address.
@@ -154,7 +154,7 @@ fn status(desk: &Desk, now: Timestamp) -> Value {
         "build": {"version": VERSION},
         "startedAt": started.to_string(),
         "uptimeSeconds": now.as_second() - started.as_second(),
-        "roles": {"webhooks": desk.roles.webhooks, "controller": desk.roles.controller},
+        "controller": desk.releases,
         "leader": desk.metrics.leads(),
         "ready": readiness.is_ready(),
         "readiness": parts,

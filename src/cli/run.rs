@@ -13,6 +13,7 @@ use crate::model::canary::Provider;
 use crate::model::duration;
 use crate::model::parse::Settings;
 use crate::net::outbound::Reach;
+use crate::pki::files::Files;
 use crate::telemetry::{self, LogFormat, Traces};
 use crate::{controller, workload};
 
@@ -55,6 +56,27 @@ pub struct RunArgs {
     /// Name to lead under; no two running processes may share it [default: the pod's, else host and address]
     #[arg(long, env = "POD_NAME")]
     leader_elect_identity: Option<String>,
+    /// Serve this certificate (PEM, with what leads to its authority) instead of one of the built-in authority
+    #[arg(long, requires = "tls_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// The key of --tls-cert-file: PKCS#8, SEC1 or PKCS#1, PEM
+    #[arg(long, requires = "tls_cert_file")]
+    tls_key_file: Option<PathBuf>,
+    /// Put this authority of --tls-cert-file (PEM) into the webhook configurations and CRDs
+    #[arg(long, requires = "tls_cert_file")]
+    tls_ca_file: Option<PathBuf>,
+    /// Oldest TLS version that is spoken
+    #[arg(long, default_value = "1.2", value_parser = ["1.2", "1.3"])]
+    tls_min_version: String,
+    /// Let only callers with a certificate of this authority (PEM) ask /validate and /mutate
+    #[arg(long)]
+    client_ca_file: Option<PathBuf>,
+    /// Names (common or DNS) of which such a certificate must bear one [default: any]
+    #[arg(long, value_delimiter = ',', requires = "client_ca_file")]
+    client_allowed_names: Vec<String>,
+    /// How long every webhook configuration and CRD must have been trusting a new authority before it signs
+    #[arg(long, default_value = "1m", value_parser = interval)]
+    ca_settle: Duration,
     /// Shorter analysis intervals are raised to this
     #[arg(long, default_value = "10s", value_parser = interval)]
     min_analysis_interval: Duration,
@@ -74,9 +96,8 @@ pub struct RunArgs {
     /// Canaries worked on at once
     #[arg(long, default_value_t = 32)]
     threadiness: u16,
-    /// Serve and register the webhooks; false leaves them to processes of their own
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
-    webhooks: bool,
+    #[command(flatten)]
+    alerts: super::alerts::AlertArgs,
     /// Release Canaries; false serves the webhooks only
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     controller: bool,
@@ -86,8 +107,6 @@ pub struct RunArgs {
     /// Send spans to this trace collector: OTLP over HTTP, such as http://collector:4318 [default: none]
     #[arg(long)]
     otlp_endpoint: Option<Url>,
-    #[command(flatten)]
-    alerts: super::alerts::AlertArgs,
     /// error, warn, info, debug or trace, or a filter such as verdigris=debug
     #[arg(long, default_value = "info")]
     log_level: String,
@@ -135,21 +154,8 @@ pub fn run(args: RunArgs) -> ExitCode {
     }
 }
 
-fn roles(args: &RunArgs) -> Result<app::Roles, String> {
-    match (args.webhooks, args.controller) {
-        (false, false) => {
-            Err("--webhooks=false and --controller=false leave nothing to do; drop one".to_owned())
-        }
-        (false, true) if args.install => {
-            Err("--install needs the webhooks; drop it, or --webhooks=false".to_owned())
-        }
-        (webhooks, controller) => Ok(app::Roles { webhooks, controller }),
-    }
-}
-
 fn config(args: RunArgs, traces: Option<&Traces>) -> Result<app::Config, String> {
     let logs = telemetry::start_logging_and_tracing(&args.log_level, args.log_format, traces)?;
-    let roles = roles(&args)?;
     if let Some(url) = &args.otlp_endpoint
         && !matches!(url.scheme(), "http" | "https")
     {
@@ -182,7 +188,33 @@ fn config(args: RunArgs, traces: Option<&Traces>) -> Result<app::Config, String>
         .clone()
         .unwrap_or_else(|| identity(&args));
     let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && args.kubeconfig.is_none();
+    let certificates = match (args.tls_cert_file, args.tls_key_file) {
+        (Some(certificate), Some(key)) => {
+            if args.install && args.tls_ca_file.is_none() {
+                return Err(
+                    "--install with --tls-cert-file must be told whom the API server is to trust; name --tls-ca-file"
+                        .to_owned(),
+                );
+            }
+            app::Source::Files(Files {
+                certificate,
+                key,
+                authority: args.tls_ca_file,
+            })
+        }
+        _ if args.webhook_url.is_some() => app::Source::Own,
+        _ => app::Source::Shared {
+            namespace: args.system_namespace.clone(),
+            settle: args.ca_settle,
+        },
+    };
     Ok(app::Config {
+        certificates,
+        tls_13_only: args.tls_min_version == "1.3",
+        clients: args.client_ca_file.map(|authority| app::ClientCheck {
+            authority,
+            names: args.client_allowed_names,
+        }),
         kubeconfig: args.kubeconfig,
         listen: args.listen,
         webhook_url: args.webhook_url,
@@ -228,7 +260,7 @@ fn config(args: RunArgs, traces: Option<&Traces>) -> Result<app::Config, String>
             cluster_name: args.alerts.cluster_name,
             event_webhook: args.alerts.event_webhook,
         },
-        roles,
+        releases: args.controller,
         logs,
         admin_listen: args.admin_listen,
         otlp_endpoint: args.otlp_endpoint,

@@ -12,6 +12,7 @@ mod answer;
 mod around;
 mod body;
 mod budget;
+mod caller;
 mod envelope;
 mod judge;
 mod ready;
@@ -20,10 +21,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri, header};
 use tokio_util::sync::CancellationToken;
@@ -34,9 +35,11 @@ use tracing::{Instrument as _, Span};
 use crate::api::convert::{Reviewed, review_bytes};
 use crate::cache::Caches;
 use crate::model::parse::Settings;
+use crate::net::serve::Peer;
 use crate::telemetry::{Metrics, TraceParent};
 
 pub use budget::Budgets;
+pub use caller::Callers;
 pub use judge::Hook;
 pub use ready::{Latch, Readiness};
 
@@ -55,6 +58,7 @@ pub struct State {
     metrics: Arc<Metrics>,
     budgets: Budgets,
     readiness: Readiness,
+    callers: Callers,
     stop: CancellationToken,
 }
 
@@ -67,6 +71,7 @@ impl State {
             metrics,
             budgets: Budgets::default(),
             readiness: Readiness::default(),
+            callers: Callers::default(),
             stop: CancellationToken::new(),
         }
     }
@@ -83,6 +88,13 @@ impl State {
     #[must_use]
     pub fn with_budgets(mut self, budgets: Budgets) -> Self {
         self.budgets = budgets;
+        self
+    }
+
+    /// Who may ask `/validate` and `/mutate`.
+    #[must_use]
+    pub fn with_callers(mut self, callers: Callers) -> Self {
+        self.callers = callers;
         self
     }
 
@@ -141,26 +153,38 @@ async fn metrics(Extract(state): Extract<Arc<State>>) -> Response {
 
 async fn validate(
     Extract(state): Extract<Arc<State>>,
+    peer: Option<Extension<Peer>>,
     uri: Uri,
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Response {
-    let span = review_span(Hook::Validate, &headers);
-    admit(Hook::Validate, &state, &uri, &headers, body)
-        .instrument(span)
-        .await
+    match state.callers.refuse(peer.as_deref()) {
+        None => {
+            let span = review_span(Hook::Validate, &headers);
+            admit(Hook::Validate, &state, &uri, &headers, body)
+                .instrument(span)
+                .await
+        }
+        Some(refusal) => strange(Hook::Validate, &state, refusal),
+    }
 }
 
 async fn mutate(
     Extract(state): Extract<Arc<State>>,
+    peer: Option<Extension<Peer>>,
     uri: Uri,
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Response {
-    let span = review_span(Hook::Mutate, &headers);
-    admit(Hook::Mutate, &state, &uri, &headers, body)
-        .instrument(span)
-        .await
+    match state.callers.refuse(peer.as_deref()) {
+        None => {
+            let span = review_span(Hook::Mutate, &headers);
+            admit(Hook::Mutate, &state, &uri, &headers, body)
+                .instrument(span)
+                .await
+        }
+        Some(refusal) => strange(Hook::Mutate, &state, refusal),
+    }
 }
 
 /// The span of a review, continued from the API server's; facts are filled in as they become known.
@@ -181,6 +205,12 @@ fn review_span(hook: Hook, headers: &HeaderMap) -> Span {
 fn traceparent(headers: &HeaderMap) -> &str {
     let header = headers.get("traceparent").and_then(|value| value.to_str().ok());
     header.unwrap_or_default()
+}
+
+/// A caller who may not ask: told, and counted.
+fn strange(hook: Hook, state: &State, refusal: Refusal) -> Response {
+    state.metrics.review(hook.as_str(), "unauthorised", 0.0);
+    refusal.into_response()
 }
 
 async fn admit(
