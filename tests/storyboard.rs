@@ -12,6 +12,8 @@
 mod rollout_crash;
 #[path = "rollout/quirks.rs"]
 mod rollout_quirks;
+#[path = "rollout/register.rs"]
+mod rollout_register;
 #[path = "rollout/table.rs"]
 mod rollout_table;
 #[path = "support/world.rs"]

@@ -88,6 +88,15 @@ impl Index {
             .map_or_else(Vec::new, |ids| ids.iter().cloned().collect())
     }
 
+    /// Every object of a kind that some Canary reads: namespace and name.
+    pub(crate) fn all_of(&self, plural: &'static str) -> Vec<(String, String)> {
+        let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let objects = tables.canaries.keys().filter(|(kind, _, _)| *kind == plural);
+        objects
+            .map(|(_, namespace, name)| (namespace.clone(), name.clone()))
+            .collect()
+    }
+
     fn objects_of(&self, canary: &Id) -> HashSet<Object> {
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
         tables.objects.get(canary).cloned().unwrap_or_default()
@@ -200,6 +209,8 @@ mod tests {
         assert_eq!(index.interested("services", "ns", "x"), [id("b")]);
         assert!(index.interested("services", "ns", "y").is_empty());
         assert_eq!(index.interested("services", "ns", "z"), [id("a")]);
+        assert_eq!(index.all_of("services").len(), 2);
+        assert!(index.all_of("deployments").is_empty());
         index.forget(&id("a"));
         index.forget(&id("b"));
         let tables = index.0.read().unwrap();

@@ -81,6 +81,11 @@ impl Alarm {
         }
     }
 
+    /// Every object of a kind that some Canary reads.
+    pub(super) fn all_of(&self, plural: &'static str) -> Vec<(String, String)> {
+        self.index.all_of(plural)
+    }
+
     fn wake(&self, (namespace, name): &Id) {
         let canary = ObjectRef::new_with(name, Kind::CANARY.resource()).within(namespace);
         // The other end closes when the controller stops.

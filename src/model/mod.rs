@@ -11,6 +11,7 @@ pub mod names;
 pub mod notice;
 pub mod parse;
 pub mod promql;
+pub mod reconciler;
 pub mod revision;
 pub mod rules;
 pub mod status;

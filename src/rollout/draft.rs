@@ -14,6 +14,7 @@ use crate::model::status::{CheckRecord, Failure, HISTORY, Stage, Status};
 
 use super::change;
 use super::condition::{self, whole_second};
+use super::contest;
 use super::observed::{Observed, Seen};
 use super::pass::scales;
 use super::plan::{Announcement, Plan, Step};
@@ -52,12 +53,26 @@ impl<'a> Draft<'a> {
         {
             self.step(Step::EnsurePrimary(revision));
         }
-        if !self.seen.services_ready {
+        if self.seen.stale_scalers {
+            self.step(Step::DropScalers);
+        }
+        let may_correct = contest::services(self);
+        if !self.seen.services_ready && may_correct {
             self.step(Step::EnsureServices);
             if self.primary_serves() {
                 self.step(Step::EnsureApex);
             }
         }
+    }
+
+    /// What was seen.
+    pub(super) fn seen(&self) -> &'a Observed {
+        self.seen
+    }
+
+    /// The time of this pass.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// True when the primary can take traffic.
@@ -195,6 +210,7 @@ impl<'a> Draft<'a> {
     /// The plan as it is. `lastTransitionTime` moves with every write and only then.
     pub(super) fn close(mut self) -> Plan {
         self.status.observed_generation = self.canary.generation;
+        condition::polled(&mut self.status, self.seen.polled.as_deref(), self.now);
         condition::ready(&mut self.status, self.now);
         if self.status != self.seen.status {
             self.status.last_transition = Some(whole_second(self.now));

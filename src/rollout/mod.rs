@@ -7,6 +7,7 @@
 pub mod analysis;
 mod change;
 mod condition;
+mod contest;
 mod draft;
 pub mod next;
 pub mod observed;
@@ -19,3 +20,4 @@ pub mod stage;
 
 pub use change::checksum;
 pub use condition::{CONFLICT, INVALID_SPEC, READY, STALLED};
+pub use contest::{CALM, CONTESTED};

@@ -22,6 +22,14 @@ pub struct Observed {
     /// somebody else, an apex Service another controller owns, a Flagger controller is alive, another Canary has
     /// the target). `None`: nothing blocks.
     pub blocked: Option<Block>,
+    /// Something of ours that somebody else changed since the bootstrap.
+    pub interference: Option<Interference>,
+    /// The target has pods although nothing runs, and we were the last to scale it.
+    pub left_up: bool,
+    /// Autoscalers of ours that the manifest does not ask for any more.
+    pub stale_scalers: bool,
+    /// Why changes of configs are noticed late, if they are.
+    pub polled: Option<String>,
     /// `metadata.deletionTimestamp` is set.
     pub deleting: bool,
     /// Our finalizer (`finalizer.flagger.app`) is on the object.
@@ -40,6 +48,39 @@ pub struct Block {
 impl Block {
     /// Reason of the block while a Flagger controller is alive: it owns every decision, even about finalizers.
     pub const FLAGGER_ACTIVE: &'static str = "FlaggerActive";
+}
+
+/// A field of ours that somebody else set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interference {
+    /// What was changed.
+    pub changed: Changed,
+    /// The object and the field: `Service podinfo.test: spec.selector`.
+    pub field: String,
+    /// Who did: a program by its marks, else the field manager.
+    pub manager: String,
+    /// A program that will do it again, by its marks.
+    pub reconciled: bool,
+    /// Condition reason, CamelCase.
+    pub reason: &'static str,
+    /// What the field is.
+    pub found: String,
+    /// What it should be.
+    pub expected: String,
+    /// What makes the two live together.
+    pub cure: String,
+}
+
+/// What somebody else changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// A Service of the Canary; the flag says that clients reach the target now.
+    Service {
+        /// The apex selects pods of the target.
+        to_target: bool,
+    },
+    /// The replicas of a parked target.
+    Replicas,
 }
 
 /// A workload as observed.

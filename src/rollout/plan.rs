@@ -65,6 +65,10 @@ pub enum Step {
     Unpark,
     /// Create or refresh the primary's autoscaler.
     EnsurePrimaryScaler,
+    /// Delete the Canary's own autoscalers that the manifest asks for no more, and let the targets' act again.
+    DropScalers,
+    /// Forget the copies of configs that only a promotion that fails would need.
+    ForgetConfigs,
     /// Stop the target's autoscaler from acting while the target is parked.
     PauseScaler,
     /// Let the target's autoscaler act again.

@@ -46,6 +46,7 @@ pub(crate) struct World {
     watched: Client,
     calls: Arc<Mutex<Vec<String>>>,
     controller: Option<JoinHandle<Result<(), String>>>,
+    stopper: Option<tokio::sync::oneshot::Sender<()>>,
     pub(crate) stub: Stub,
     pub(crate) tracking: bool,
 }
@@ -76,6 +77,7 @@ impl World {
             watched,
             calls,
             controller: None,
+            stopper: None,
             stub: Stub::start().await,
             tracking: true,
         };
@@ -140,14 +142,25 @@ impl World {
             event_webhook: None,
         };
         let outbound = Outbound::new(Reach::Anywhere).unwrap();
+        let (stopper, asked) = tokio::sync::oneshot::channel();
         let run = controller::run(
             self.watched.clone(),
             config,
             outbound,
             Arc::new(Metrics::new()),
-            std::future::pending(),
+            async move {
+                // A world that is dropped stops its controller too.
+                let _ = asked.await;
+            },
         );
+        self.stopper = Some(stopper);
         self.controller = Some(tokio::spawn(run));
+    }
+
+    /// SIGTERM; the controller ends when it is done.
+    pub(crate) fn terminate(&mut self) -> JoinHandle<Result<(), String>> {
+        self.stopper.take().unwrap().send(()).unwrap();
+        self.controller.take().unwrap()
     }
 
     /// `kill -9`.
@@ -182,6 +195,55 @@ impl World {
             .merge(kind_of(kind), NAMESPACE, name, &patch)
             .await
             .unwrap();
+    }
+
+    /// A patch by somebody else.
+    pub(crate) async fn patch_as(&self, manager: &str, kind: &str, name: &str, patch: Value) {
+        let parameters = kube::api::PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..kube::api::PatchParams::default()
+        };
+        let api = kind_of(kind).api(&self.api.client, NAMESPACE);
+        api.patch(name, &parameters, &kube::api::Patch::Merge(&patch))
+            .await
+            .unwrap();
+    }
+
+    /// Makes the cluster serve KEDA's ScaledObjects.
+    pub(crate) async fn define_keda(&self) {
+        let crds = Kind {
+            group: "apiextensions.k8s.io",
+            version: "v1",
+            kind: "CustomResourceDefinition",
+            plural: "customresourcedefinitions",
+        };
+        let crd = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "scaledobjects.keda.sh"},
+            "spec": {
+                "group": "keda.sh", "scope": "Namespaced",
+                "names": {
+                    "kind": "ScaledObject", "plural": "scaledobjects", "singular": "scaledobject",
+                    "listKind": "ScaledObjectList",
+                },
+                "versions": [{
+                    "name": "v1alpha1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                }],
+            },
+        });
+        let api = kube::Api::<kube::api::DynamicObject>::all_with(self.api.client.clone(), &crds.resource());
+        let object = serde_json::from_value(crd).unwrap();
+        api.create(&kube::api::PostParams::default(), &object)
+            .await
+            .unwrap();
+        let objects = Kind::SCALED_OBJECT.api(&self.api.client, NAMESPACE);
+        let served = async {
+            while objects.list(&kube::api::ListParams::default()).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, served).await.unwrap();
     }
 
     pub(crate) async fn image(&self, kind: &str, name: &str, image: &str) {
@@ -277,6 +339,9 @@ fn kind_of(kind: &str) -> Kind {
         Kind::CONFIG_MAP,
         Kind::SECRET,
         Kind::HPA,
+        Kind::SCALED_OBJECT,
+        Kind::ALERT_PROVIDER,
+        Kind::METRIC_TEMPLATE,
         Kind::LEASE,
         Kind::CONTROLLER_REVISION,
     ]
@@ -290,12 +355,15 @@ fn kind_of(kind: &str) -> Kind {
 pub(crate) struct Stub {
     pub(crate) url: String,
     inner: Arc<Mutex<Answers>>,
+    calls: tokio::sync::watch::Sender<usize>,
 }
 
 #[derive(Default)]
 struct Answers {
     value: f64,
     closed: Vec<String>,
+    held: HashMap<String, Arc<tokio::sync::Semaphore>>,
+    authorized: Vec<usize>,
     called: Vec<(String, Value)>,
 }
 
@@ -305,18 +373,30 @@ impl Stub {
         let stub = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
             inner: Arc::default(),
+            calls: tokio::sync::watch::Sender::new(0),
         };
         let hook = |State(stub): State<Stub>, Path(name): Path<String>, Json(body): Json<Value>| async move {
             let mut answers = stub.inner.lock().unwrap();
             answers.called.push((name.clone(), body));
-            if answers.closed.contains(&name) {
+            let refused = answers.closed.contains(&name);
+            let held = answers.held.get(&name).cloned();
+            drop(answers);
+            stub.calls.send_modify(|calls| *calls += 1);
+            if let Some(held) = held {
+                drop(held.acquire().await.unwrap());
+            }
+            if refused {
                 StatusCode::FORBIDDEN
             } else {
                 StatusCode::OK
             }
         };
-        let query = |State(stub): State<Stub>| async move {
-            let value = stub.inner.lock().unwrap().value.to_string();
+        let query = |State(stub): State<Stub>, headers: http::HeaderMap| async move {
+            let mut answers = stub.inner.lock().unwrap();
+            let credentials = headers.get_all(http::header::AUTHORIZATION).iter().count();
+            answers.authorized.push(credentials);
+            let value = answers.value.to_string();
+            drop(answers);
             let result = json!([{"metric": {}, "value": [1.0, value]}]);
             Json(json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
         };
@@ -333,12 +413,47 @@ impl Stub {
         self.inner.lock().unwrap().value = value;
     }
 
+    /// How many credentials each query had.
+    pub(crate) fn authorized(&self) -> Vec<usize> {
+        self.inner.lock().unwrap().authorized.clone()
+    }
+
+    /// Lets calls of a hook wait for [`Stub::release`].
+    pub(crate) fn hold(&self, hook: &str) {
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        self.inner.lock().unwrap().held.insert(hook.to_owned(), gate);
+    }
+
+    pub(crate) fn release(&self, hook: &str) {
+        let held = self.inner.lock().unwrap().held.remove(hook);
+        held.unwrap().add_permits(1_000);
+    }
+
     pub(crate) fn close(&self, hook: &str) {
         self.inner.lock().unwrap().closed.push(hook.to_owned());
     }
 
     pub(crate) fn open(&self, hook: &str) {
         self.inner.lock().unwrap().closed.retain(|closed| closed != hook);
+    }
+
+    /// What a hook was sent, in order.
+    pub(crate) fn bodies(&self, hook: &str) -> Vec<Value> {
+        let answers = self.inner.lock().unwrap();
+        let to = answers.called.iter().filter(|(name, _)| name == hook);
+        to.map(|(_, body)| body.clone()).collect()
+    }
+
+    /// Waits until a hook was called so often.
+    pub(crate) async fn until_called(&self, hook: &str, times: usize) {
+        let mut calls = self.calls.subscribe();
+        let called = calls.wait_for(|_| self.called(hook) >= times);
+        let waited = tokio::time::timeout(PATIENCE, called).await;
+        assert!(
+            waited.is_ok_and(|called| called.is_ok()),
+            "{hook} was called {} times, expected {times}",
+            self.called(hook)
+        );
     }
 
     /// How often a hook was called.

@@ -138,6 +138,10 @@ fn every_combination_keeps_the_laws() {
         target_equals_primary: false,
         services_ready: true,
         blocked: None,
+        interference: None,
+        left_up: false,
+        stale_scalers: false,
+        polled: None,
         deleting: false,
         has_finalizer: false,
     };
@@ -246,6 +250,10 @@ fn rest_is_a_fixed_point() {
             target_equals_primary: true,
             services_ready: true,
             blocked: None,
+            interference: None,
+            left_up: false,
+            stale_scalers: false,
+            polled: None,
             deleting: false,
             has_finalizer: false,
         };

@@ -14,7 +14,7 @@ use verdigris::model::notice::Severity;
 use verdigris::model::revision::Revision;
 use verdigris::model::status::{Condition, HISTORY, Stage, Status};
 use verdigris::rollout::next::next;
-use verdigris::rollout::observed::{Block, Observed, Seen, Workload};
+use verdigris::rollout::observed::{Block, Changed, Interference, Observed, Seen, Workload};
 use verdigris::rollout::plan::{Announcement, Next, Plan, Step};
 use verdigris::rollout::question::{Answer, Answers, Question};
 
@@ -195,6 +195,10 @@ pub(crate) struct World {
     pub(crate) outage_allowed: bool,
     /// The death to die, if any.
     pub(crate) crash: Option<Crash>,
+    /// Who scaled the target last; empty for the controller.
+    pub(crate) raised_by: String,
+    /// There are autoscalers of the Canary that it does not name.
+    pub(crate) stale_scalers: bool,
     recorded: Vec<Revision>,
     primary_changes: usize,
     began: Timestamp,
@@ -231,6 +235,8 @@ impl World {
             passes: Vec::new(),
             outage_allowed: false,
             crash: None,
+            raised_by: String::new(),
+            stale_scalers: false,
             recorded: Vec::new(),
             primary_changes: 0,
             began: now,
@@ -302,9 +308,69 @@ impl World {
             },
             services_ready: self.services && self.apex_on_primary,
             blocked: self.blocked.clone(),
+            interference: self.interference(),
+            left_up: self.rests_up() && self.raised_by.is_empty(),
+            stale_scalers: self.stale_scalers,
+            polled: None,
             deleting: self.deleting,
             has_finalizer: self.finalizer,
         }
+    }
+
+    /// What the controller finds changed by others.
+    fn interference(&self) -> Option<Interference> {
+        let past = !matches!(
+            self.status.stage,
+            Stage::New | Stage::Initializing | Stage::Terminating
+        );
+        let found = |changed: Changed, field: &str, manager: &str| Interference {
+            changed,
+            field: field.to_owned(),
+            manager: manager.to_owned(),
+            reconciled: manager == "kapp",
+            reason: "Kapp",
+            found: "theirs".to_owned(),
+            expected: "ours".to_owned(),
+            cure: "add a rebaseRule".to_owned(),
+        };
+        if past && self.services && !self.apex_on_primary {
+            let changed = Changed::Service { to_target: true };
+            return Some(found(changed, "Service podinfo.test: spec.selector", "kapp"));
+        }
+        let raised = past && self.rests_up() && !self.raised_by.is_empty();
+        raised.then(|| {
+            found(
+                Changed::Replicas,
+                "Deployment podinfo.test: spec.replicas",
+                &self.raised_by,
+            )
+        })
+    }
+
+    /// The target has pods although nothing runs.
+    fn rests_up(&self) -> bool {
+        matches!(
+            self.status.stage,
+            Stage::Initialized | Stage::Succeeded | Stage::Failed
+        ) && self.target.as_ref().is_some_and(|target| target.desired > 0)
+    }
+
+    /// Somebody sets the target's replicas.
+    pub(crate) fn raise(&mut self, manager: &str, replicas: i32) {
+        self.note(&format!("{manager}   sets replicas {replicas}"));
+        manager.clone_into(&mut self.raised_by);
+        scale(self.target.as_mut(), replicas, self.now);
+    }
+
+    /// Somebody turns the apex to the target.
+    pub(crate) fn flip(&mut self) {
+        self.note("kapp   turns the apex to the target");
+        self.apex_on_primary = false;
+    }
+
+    /// Production gets no answer at this moment.
+    pub(crate) fn is_down(&self) -> bool {
+        self.production() == 0
     }
 
     /// One pass of the controller. Returns what was planned.
@@ -543,8 +609,12 @@ impl World {
                     self.primary_changes += 1;
                 }
             }
-            Step::Park => scale(self.target.as_mut(), 0, now),
+            Step::Park => {
+                self.raised_by.clear();
+                scale(self.target.as_mut(), 0, now);
+            }
             Step::Unpark => {
+                self.raised_by.clear();
                 if self.target.as_ref().is_some_and(|target| target.desired == 0) {
                     scale(self.target.as_mut(), REPLICAS, now);
                 }
@@ -555,7 +625,8 @@ impl World {
                 self.finalizer = false;
                 self.gone = self.deleting;
             }
-            Step::EnsurePrimaryScaler | Step::PauseScaler | Step::ResumeScaler => {}
+            Step::DropScalers => self.stale_scalers = false,
+            Step::EnsurePrimaryScaler | Step::PauseScaler | Step::ResumeScaler | Step::ForgetConfigs => {}
         }
         if before != self.fingerprint_text() {
             let text = match step {
@@ -567,6 +638,8 @@ impl World {
                 | Step::Park
                 | Step::Unpark
                 | Step::EnsurePrimaryScaler
+                | Step::DropScalers
+                | Step::ForgetConfigs
                 | Step::PauseScaler
                 | Step::ResumeScaler
                 | Step::AddFinalizer
@@ -660,11 +733,18 @@ pub(crate) fn lawful(canary: &Canary, seen: &Observed, heard: &Answers, plan: &P
         );
     }
     if at(&Step::Unpark).is_some() {
+        // Or clients were sent to it, and it is what they had before.
+        let turned = seen.interference.as_ref().is_some_and(|found| {
+            let promoted = seen.revision.as_ref();
+            found.changed == Changed::Service { to_target: true }
+                && promoted.is_some_and(|revision| revision.template == old.last_promoted)
+        });
         assert!(
-            matches!(
-                new.stage,
-                Stage::Progressing | Stage::WaitingPromotion | Stage::Terminating
-            ),
+            turned
+                || matches!(
+                    new.stage,
+                    Stage::Progressing | Stage::WaitingPromotion | Stage::Terminating
+                ),
             "{}",
             context()
         );

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::canary::{Canary, Source, Target};
 use super::names;
 use super::parse::fields::Findings;
+use super::reconciler;
 use super::rules;
 use super::violation::{FieldPath, Report};
 
@@ -152,41 +153,9 @@ fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-/// The tool that reconciles an object, by the marks it leaves, and what makes it leave `field` alone.
+/// The tool that reconciles an object, and what makes it leave `field` alone.
 fn reconciler(object: &Value, field: &str) -> Option<(&'static str, String)> {
-    let metadata = &object["metadata"];
-    let has = |map: &str, key: &str| metadata[map].get(key).is_some();
-    if has("labels", "kapp.k14s.io/app") {
-        let steps = field.trim_start_matches('/').replace('/', ", ");
-        return Some((
-            "kapp",
-            format!("add a kapp rebaseRule for path [{steps}] with sources [existing]"),
-        ));
-    }
-    if has("labels", "argocd.argoproj.io/instance") || has("annotations", "argocd.argoproj.io/tracking-id") {
-        let fix =
-            format!("add {field} to the Application's ignoreDifferences, with RespectIgnoreDifferences=true");
-        return Some(("Argo CD", fix));
-    }
-    if has("labels", "kustomize.toolkit.fluxcd.io/name") || has("labels", "helm.toolkit.fluxcd.io/name") {
-        return Some((
-            "Flux",
-            format!(
-                "leave {} out of the source Flux applies",
-                field.trim_start_matches('/').replace('/', ".")
-            ),
-        ));
-    }
-    if metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm" {
-        return Some((
-            "Helm",
-            format!(
-                "leave {} out of the chart",
-                field.trim_start_matches('/').replace('/', ".")
-            ),
-        ));
-    }
-    None
+    reconciler::of(object).map(|tool| (tool.as_str(), tool.cure(field)))
 }
 
 fn neighbours(canary: &Canary, surroundings: &Surroundings, findings: &mut Findings) {

@@ -2,6 +2,7 @@
 
 use crate::model::canary::Hook;
 use crate::model::notice::{Notice, Reason, Severity};
+use crate::model::revision::Revision;
 use crate::model::status::Stage;
 
 use super::progress::canary_not_ready;
@@ -71,6 +72,16 @@ pub(super) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Cause<'_>) -> 
     close(draft)
 }
 
+/// True when going from `judged` back to `last` changes anything: the template, or the content of configs that was
+/// kept when it was promoted. What is not known of configs is nothing to go back to.
+fn is_another(last: &Revision, judged: &Revision) -> bool {
+    let configs = match (&last.configs, &judged.configs) {
+        (Some(last), Some(judged)) => last != judged,
+        (None, _) | (_, None) => false,
+    };
+    last.template != judged.template || configs
+}
+
 /// How many checks failed, and what the last of them had against the revision.
 fn too_many(pass: &Pass<'_>, failed: u32) -> String {
     let checks = &pass.seen.status.checks;
@@ -100,9 +111,9 @@ pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Pla
         ),
     );
     draft.blame("PromotionFailed", format!("The primary did not get ready: {why}"));
-    // The configs of a primary are copies of the live ones: with the template alone there is nothing to go back to.
-    let judged = judged(&pass.seen.status).map(|judged| judged.template);
-    let last = promoted(&pass.seen.status).filter(|last| Some(&last.template) != judged.as_ref());
+    let judged = judged(&pass.seen.status);
+    let last = promoted(&pass.seen.status)
+        .filter(|last| judged.as_ref().is_none_or(|judged| is_another(last, judged)));
     match last {
         Some(last) => {
             draft.step(Step::Promote(last));

@@ -9,7 +9,7 @@ use crate::rollout::change::judged;
 use crate::rollout::draft::Draft;
 use crate::rollout::observed::Seen;
 use crate::rollout::pass::{AGAIN, Pass, Wait};
-use crate::rollout::plan::Plan;
+use crate::rollout::plan::{Plan, Step};
 
 /// Stage Finalising. Not paced.
 pub(in crate::rollout) fn finalise(pass: &Pass<'_>) -> Plan {
@@ -17,7 +17,9 @@ pub(in crate::rollout) fn finalise(pass: &Pass<'_>) -> Plan {
     draft.mend();
     // Routes first; the target is parked in a later pass, once they are in force.
     if !pass.seen.services_ready || pass.seen.primary == Seen::Absent {
-        draft.wake_in(AGAIN);
+        if pass.seen.interference.is_none() {
+            draft.wake_in(AGAIN);
+        }
         return draft.finish();
     }
     if judged(&pass.seen.status).is_none() {
@@ -48,6 +50,9 @@ pub(in crate::rollout) fn finalise(pass: &Pass<'_>) -> Plan {
 
 fn succeed(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
     draft.park();
+    if draft.status.promoted_configs != draft.status.tracked_configs {
+        draft.step(Step::ForgetConfigs);
+    }
     draft.enter(Stage::Succeeded);
     let status = &mut draft.status;
     status.iterations = 0;

@@ -1,0 +1,203 @@
+//! Programs that keep re-applying the objects of a cluster, recognised by the marks they leave on them.
+//!
+//! Owns: the marks, and what makes each program leave one field alone. Shared by admission (which warns before) and
+//! the controller (which must not fight after). Never asks anybody.
+
+use serde_json::Value;
+
+/// A program that reconciles objects from a source of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reconciler {
+    /// Carvel's kapp and kapp-controller.
+    Kapp,
+    /// Argo CD.
+    ArgoCd,
+    /// Flux, its kustomize- and helm-controller.
+    Flux,
+    /// Helm: re-applies at upgrades only.
+    Helm,
+}
+
+/// Names of field managers, for objects without labels of their program.
+const MANAGERS: [(&str, Reconciler); 6] = [
+    ("kapp", Reconciler::Kapp),
+    ("argocd", Reconciler::ArgoCd),
+    ("kustomize-controller", Reconciler::Flux),
+    ("helm-controller", Reconciler::Flux),
+    ("flux", Reconciler::Flux),
+    ("helm", Reconciler::Helm),
+];
+
+impl Reconciler {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reconciler::Kapp => "kapp",
+            Reconciler::ArgoCd => "Argo CD",
+            Reconciler::Flux => "Flux",
+            Reconciler::Helm => "Helm",
+        }
+    }
+
+    /// Its name as a condition's reason.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Reconciler::Kapp => "Kapp",
+            Reconciler::ArgoCd => "ArgoCD",
+            Reconciler::Flux => "Flux",
+            Reconciler::Helm => "Helm",
+        }
+    }
+
+    /// What makes it leave the field at a JSON pointer (`/spec/selector`) alone.
+    pub fn cure(self, field: &str) -> String {
+        let dotted = field.trim_start_matches('/').replace('/', ".");
+        match self {
+            Reconciler::Kapp => {
+                let steps = field.trim_start_matches('/').replace('/', ", ");
+                format!("add a kapp rebaseRule for path [{steps}] with sources [existing]")
+            }
+            Reconciler::ArgoCd => {
+                format!(
+                    "add {field} to the Application's ignoreDifferences, with RespectIgnoreDifferences=true"
+                )
+            }
+            Reconciler::Flux => format!("leave {dotted} out of the source Flux applies"),
+            Reconciler::Helm => format!("leave {dotted} out of the chart"),
+        }
+    }
+}
+
+/// The program that reconciles an object: by its labels and annotations, else by the field managers where the object
+/// has them.
+pub fn of(object: &Value) -> Option<Reconciler> {
+    let metadata = &object["metadata"];
+    let has = |map: &str, key: &str| metadata[map].get(key).is_some();
+    if has("labels", "kapp.k14s.io/app") {
+        return Some(Reconciler::Kapp);
+    }
+    if has("labels", "argocd.argoproj.io/instance") || has("annotations", "argocd.argoproj.io/tracking-id") {
+        return Some(Reconciler::ArgoCd);
+    }
+    if has("labels", "kustomize.toolkit.fluxcd.io/name") || has("labels", "helm.toolkit.fluxcd.io/name") {
+        return Some(Reconciler::Flux);
+    }
+    if metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm" {
+        return Some(Reconciler::Helm);
+    }
+    managers(object).find_map(|entry| named(entry["manager"].as_str()?))
+}
+
+/// The program a field manager's name belongs to.
+pub fn named(manager: &str) -> Option<Reconciler> {
+    MANAGERS
+        .into_iter()
+        .find(|(name, _)| {
+            let rest = manager.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        })
+        .map(|(_, reconciler)| reconciler)
+}
+
+/// The field manager that last wrote the field at a JSON pointer, as `metadata.managedFields` has it.
+pub fn last_writer<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
+    let steps: Vec<String> = field
+        .trim_start_matches('/')
+        .split('/')
+        .map(|step| format!("f:{step}"))
+        .collect();
+    let owns = |entry: &Value| {
+        let mut node = entry.get("fieldsV1");
+        for step in &steps {
+            node = node.and_then(|node| node.get(step));
+        }
+        node.is_some()
+    };
+    managers(object)
+        .filter(|entry| owns(entry))
+        .max_by_key(|entry| entry["time"].as_str().unwrap_or_default())
+        .and_then(|entry| entry["manager"].as_str())
+}
+
+fn managers(object: &Value) -> impl Iterator<Item = &Value> {
+    object["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn programs_are_known_by_their_marks() {
+        let labels = |key: &str, value: &str| json!({"metadata": {"labels": {key: value}}});
+        let managed =
+            |name: &str| json!({"metadata": {"managedFields": [{"manager": "kubectl"}, {"manager": name}]}});
+        let table = [
+            (labels("kapp.k14s.io/app", "1"), Some(Reconciler::Kapp)),
+            (
+                labels("argocd.argoproj.io/instance", "x"),
+                Some(Reconciler::ArgoCd),
+            ),
+            (
+                json!({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "x"}}}),
+                Some(Reconciler::ArgoCd),
+            ),
+            (
+                labels("kustomize.toolkit.fluxcd.io/name", "x"),
+                Some(Reconciler::Flux),
+            ),
+            (labels("helm.toolkit.fluxcd.io/name", "x"), Some(Reconciler::Flux)),
+            (
+                labels("app.kubernetes.io/managed-by", "Helm"),
+                Some(Reconciler::Helm),
+            ),
+            (labels("app.kubernetes.io/managed-by", "hand"), None),
+            (managed("kapp-server"), Some(Reconciler::Kapp)),
+            (managed("argocd-controller"), Some(Reconciler::ArgoCd)),
+            (managed("kustomize-controller"), Some(Reconciler::Flux)),
+            (managed("helm-controller"), Some(Reconciler::Flux)),
+            (managed("helm"), Some(Reconciler::Helm)),
+            (managed("helmet"), None),
+            (json!({}), None),
+        ];
+        for (object, expected) in table {
+            assert_eq!(of(&object), expected, "{object}");
+        }
+    }
+
+    #[test]
+    fn the_last_writer_of_a_field_is_told() {
+        let entry = |manager: &str, time: &str, fields: Value| json!({"manager": manager, "time": time, "fieldsV1": fields});
+        let object = json!({"metadata": {"managedFields": [
+            entry("kubectl", "2026-01-02T03:04:05Z", json!({"f:spec": {"f:selector": {}, "f:ports": {}}})),
+            entry("kapp", "2026-01-02T03:04:07Z", json!({"f:spec": {"f:selector": {"f:app": {}}}})),
+            entry("other", "2026-01-02T03:04:09Z", json!({"f:spec": {"f:type": {}}})),
+        ]}});
+        assert_eq!(last_writer(&object, "/spec/selector"), Some("kapp"));
+        assert_eq!(last_writer(&object, "/spec/ports"), Some("kubectl"));
+        assert_eq!(last_writer(&object, "/spec/replicas"), None);
+        assert_eq!(last_writer(&json!({}), "/spec/selector"), None);
+    }
+
+    #[test]
+    fn every_program_has_a_cure() {
+        for reconciler in [
+            Reconciler::Kapp,
+            Reconciler::ArgoCd,
+            Reconciler::Flux,
+            Reconciler::Helm,
+        ] {
+            let cure = reconciler.cure("/spec/selector");
+            assert!(cure.contains("selector"), "{cure}");
+        }
+        assert_eq!(
+            Reconciler::Kapp.cure("/spec/selector"),
+            "add a kapp rebaseRule for path [spec, selector] with sources [existing]"
+        );
+    }
+}
