@@ -52,7 +52,7 @@ pub(super) async fn look(canary: &Canary, sight: &mut Sight, cx: &Context) -> Re
     Ok(())
 }
 
-/// The apex is not as we left it. Without an edit of the Canary or its target, who else?
+/// The apex is not as we left it, without an edit of the Canary (or, for its ports, of the target).
 async fn apex(canary: &Canary, sight: &Sight, cx: &Context) -> Result<Option<Interference>, Error> {
     let (Some(target), Some(label)) = (&sight.target, &sight.label) else {
         return Ok(None);
@@ -66,12 +66,12 @@ async fn apex(canary: &Canary, sight: &Sight, cx: &Context) -> Result<Option<Int
         return Ok(None);
     };
     let status = &sight.observed.status;
-    let edited = status.observed_generation != canary.generation
-        || sight
-            .observed
-            .revision
-            .as_ref()
-            .is_some_and(|current| current.template != status.last_applied);
+    // An edited Canary asks for other Services, or for the same ones again.
+    if status.observed_generation != canary.generation {
+        return Ok(None);
+    }
+    let released = sight.observed.revision.as_ref();
+    let edited = released.is_some_and(|current| current.template != status.last_applied);
     let turned = live["spec"]["selector"] != wanted["spec"]["selector"];
     let field = if turned {
         "/spec/selector"

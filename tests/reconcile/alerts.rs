@@ -1,5 +1,7 @@
 //! Chats are told, each what it asked for.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::world::World;
@@ -19,7 +21,7 @@ async fn chats_are_told_what_they_asked_for() {
     world
         .create(json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "teams"},
-            "stringData": {"address": address("teams")},
+            "data": {"address": STANDARD.encode(address("teams"))},
         }))
         .await;
     world

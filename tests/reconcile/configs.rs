@@ -40,12 +40,16 @@ async fn a_failed_promotion_takes_back_template_and_configs() {
     world.create(workload("Deployment", "podinfo", &volumes)).await;
     // A canary that counts as ready although no pod of it is: the primary finds out.
     let analysis = json!({"interval": "100ms", "threshold": 1, "iterations": 1, "canaryReadyThreshold": 0});
-    let spec = json!({"skipAnalysis": true, "progressDeadlineSeconds": 3, "analysis": analysis});
+    let spec = json!({"skipAnalysis": true, "analysis": analysis});
     world.create(canary("podinfo", &spec)).await;
     world.until_phase("podinfo", "Initialized").await;
 
     world
-        .patch("Canary", "podinfo", json!({"spec": {"suspend": true}}))
+        .patch(
+            "Canary",
+            "podinfo",
+            json!({"spec": {"suspend": true, "progressDeadlineSeconds": 2}}),
+        )
         .await;
     world.patch("ConfigMap", "app", json!({"data": {"k": "2"}})).await;
     world.patch("Secret", "key", json!({"data": {"p": "dHdv"}})).await;
@@ -62,6 +66,9 @@ async fn a_failed_promotion_takes_back_template_and_configs() {
         .await;
     assert_eq!(world.get("ConfigMap", "app-primary").await["data"]["k"], "1");
     assert_eq!(world.get("Secret", "key-primary").await["data"]["p"], "b25l");
+
+    let patient = json!({"spec": {"progressDeadlineSeconds": 60}});
+    world.patch("Canary", "podinfo", patient).await;
 
     // What replaces it proves itself: nothing of the old is kept any longer.
     world.image("Deployment", "podinfo", "podinfo:3").await;

@@ -28,7 +28,7 @@ async fn q25_every_query_has_its_credentials_once() {
     let world = World::start().await;
     world
         .create(json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "prometheus"}, "stringData": {"token": "t"},
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "prometheus"}, "data": {"token": "dA=="},
         }))
         .await;
     world
