@@ -34,6 +34,7 @@ use kube::runtime::controller::Action;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ClusterError, Kind};
+use crate::lease::Leadership;
 use crate::model::canary::Canary;
 use crate::model::notice::{Notice, Reason, printable};
 use crate::model::parse::{self, Settings};
@@ -84,6 +85,8 @@ pub struct Context {
     pub config: Config,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Whether this replica acts at all.
+    pub leadership: Leadership,
     index: Arc<index::Index>,
     sums: Arc<sums::Sums>,
     flagger: flagger::Check,
@@ -151,10 +154,22 @@ impl Error {
     }
 }
 
-/// One pass over one Canary.
+/// One pass over one Canary, by the replica that leads. Losing the lead ends it wherever it stands, as a crash would:
+/// the plan is absolute, so the next leader takes the same one.
 pub(crate) async fn reconcile(object: Arc<DynamicObject>, cx: Arc<Context>) -> Result<Action, Error> {
+    if !cx.leadership.leads() {
+        return Ok(Action::await_change());
+    }
+    tokio::select! {
+        biased;
+        () = cx.leadership.lost() => Ok(Action::await_change()),
+        outcome = counted(&object, &cx) => outcome,
+    }
+}
+
+async fn counted(object: &Arc<DynamicObject>, cx: &Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let mut outcome = guarded(pass(&object, &cx)).await;
+    let mut outcome = guarded(pass(object, cx)).await;
     let label = match &outcome {
         Ok(_) => "ok",
         Err(Error::Cluster(error)) if error.is_conflict() => "conflict",
@@ -165,7 +180,7 @@ pub(crate) async fn reconcile(object: Arc<DynamicObject>, cx: Arc<Context>) -> R
     if let Err(error) = &outcome
         && error.is_lasting()
     {
-        match complain::complain(error, &object, &cx).await {
+        match complain::complain(error, object, cx).await {
             Ok(()) => outcome = Ok(Action::requeue(error.retry())),
             Err(worse) => outcome = Err(worse),
         }

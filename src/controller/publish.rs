@@ -195,6 +195,7 @@ async fn record(
         }
         Err(
             error @ (ClusterError::Refused { .. }
+            | ClusterError::NotLeading { .. }
             | ClusterError::Unreachable { .. }
             | ClusterError::Malformed { .. }),
         ) => Err(error),

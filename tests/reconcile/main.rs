@@ -12,6 +12,7 @@ mod alerts;
 mod configs;
 mod contest;
 mod fair;
+mod leaders;
 mod scalers;
 mod world;
 

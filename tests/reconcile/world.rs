@@ -26,15 +26,17 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use verdigris::cluster::{Cluster, Kind, to_value};
 use verdigris::controller;
+use verdigris::lease::{self, Election, Leadership};
 use verdigris::model::parse::Settings;
 use verdigris::net::outbound::{Outbound, Reach};
 use verdigris::telemetry::Metrics;
 use verdigris::workload;
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) const NAMESPACE: &str = "test";
 
@@ -127,6 +129,44 @@ impl World {
 
     /// Starts a controller, after the last one was killed.
     pub(crate) fn control(&mut self) {
+        let (stopper, asked) = tokio::sync::oneshot::channel();
+        let stop = async move {
+            // A world that is dropped stops its controller too.
+            let _ = asked.await;
+        };
+        self.stopper = Some(stopper);
+        self.controller = Some(tokio::spawn(self.controller(Leadership::alone(), stop)));
+    }
+
+    /// Starts a controller that acts while it holds the Lease.
+    pub(crate) fn compete(&self, identity: &str, duration: Duration) -> Replica {
+        let (election, leadership) = Election::new(
+            self.watched.clone(),
+            lease::Config {
+                namespace: NAMESPACE.to_owned(),
+                identity: identity.to_owned(),
+                duration,
+                alone_without_namespace: false,
+            },
+        );
+        let retire = CancellationToken::new();
+        let (electing, controller) = (
+            election.run(retire.clone()),
+            self.controller(leadership.clone(), std::future::pending()),
+        );
+        Replica {
+            leadership,
+            retire,
+            electing: tokio::spawn(electing),
+            controller: tokio::spawn(controller),
+        }
+    }
+
+    fn controller<S: Future<Output = ()> + Send + Sync + 'static>(
+        &self,
+        leadership: Leadership,
+        stop: S,
+    ) -> impl Future<Output = Result<(), String>> + Send + use<S> {
         let config = controller::Config {
             namespace: None,
             metrics_server: self.stub.url.clone(),
@@ -142,19 +182,14 @@ impl World {
             event_webhook: None,
         };
         let outbound = Outbound::new(Reach::Anywhere).unwrap();
-        let (stopper, asked) = tokio::sync::oneshot::channel();
-        let run = controller::run(
+        controller::run(
             self.watched.clone(),
             config,
             outbound,
             Arc::new(Metrics::new()),
-            async move {
-                // A world that is dropped stops its controller too.
-                let _ = asked.await;
-            },
-        );
-        self.stopper = Some(stopper);
-        self.controller = Some(tokio::spawn(run));
+            leadership,
+            stop,
+        )
     }
 
     /// SIGTERM; the controller ends when it is done.
@@ -322,6 +357,39 @@ impl World {
                 )
             })
             .collect()
+    }
+}
+
+/// One of several controllers.
+pub(crate) struct Replica {
+    pub(crate) leadership: Leadership,
+    retire: CancellationToken,
+    electing: JoinHandle<()>,
+    controller: JoinHandle<Result<(), String>>,
+}
+
+impl Replica {
+    /// `kill -9`.
+    pub(crate) async fn kill(self) {
+        self.electing.abort();
+        self.controller.abort();
+        assert!(
+            self.controller.await.unwrap_err().is_cancelled(),
+            "the controller had ended"
+        );
+        let _ = self.electing.await;
+    }
+
+    /// A clean stop: the controller first, then the Lease is given back.
+    pub(crate) async fn stop(self) {
+        self.controller.abort();
+        let _ = self.controller.await;
+        self.retire.cancel();
+        self.electing.await.unwrap();
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.controller.is_finished() && !self.electing.is_finished()
     }
 }
 
