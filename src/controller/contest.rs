@@ -121,7 +121,8 @@ async fn raised(canary: &Canary, sight: &mut Sight, cx: &Context) -> Result<(), 
     if parked {
         return Ok(());
     }
-    let writer = reconciler::last_writer(&live, field).unwrap_or_default();
+    let write = reconciler::last_write(&live, field);
+    let writer = write.map_or("", |write| write.manager);
     if writer == FIELD_MANAGER {
         sight.observed.left_up = true;
         return Ok(());
@@ -131,7 +132,8 @@ async fn raised(canary: &Canary, sight: &mut Sight, cx: &Context) -> Result<(), 
         changed: Changed::Replicas,
         field: format!("{} {name}.{namespace}: {}", kind.kind, dotted(field)),
         manager: told(writer, tool),
-        reconciled: tool.is_some(),
+        // `kubectl scale` is somebody's wish to look at it; an apply brings a manifest's number along.
+        reconciled: tool.is_some() || write.is_some_and(|write| !write.scaled),
         reason: tool.map_or("Other", Reconciler::reason),
         found: brief(&live["spec"], field),
         expected,
@@ -151,7 +153,8 @@ async fn writer(
     let Some(live) = cx.cluster.get(kind, namespace, name).await? else {
         return Ok((told("", None), None));
     };
-    let writer = reconciler::last_writer(&live, field)
+    let writer = reconciler::last_write(&live, field)
+        .map(|write| write.manager)
         .filter(|writer| *writer != FIELD_MANAGER)
         .unwrap_or_default();
     let tool = reconciler::named(writer).or_else(|| reconciler::of(&live));

@@ -99,8 +99,17 @@ pub fn named(manager: &str) -> Option<Reconciler> {
         .map(|(_, reconciler)| reconciler)
 }
 
-/// The field manager that last wrote the field at a JSON pointer, as `metadata.managedFields` has it.
-pub fn last_writer<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
+/// Who wrote a field last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Write<'a> {
+    /// The field manager.
+    pub manager: &'a str,
+    /// Through the subresource `scale`: a person, or an autoscaler.
+    pub scaled: bool,
+}
+
+/// The last write of the field at a JSON pointer, as `metadata.managedFields` has it.
+pub fn last_write<'a>(object: &'a Value, field: &str) -> Option<Write<'a>> {
     let steps: Vec<String> = field
         .trim_start_matches('/')
         .split('/')
@@ -116,7 +125,12 @@ pub fn last_writer<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
     managers(object)
         .filter(|entry| owns(entry))
         .max_by_key(|entry| entry["time"].as_str().unwrap_or_default())
-        .and_then(|entry| entry["manager"].as_str())
+        .and_then(|entry| {
+            Some(Write {
+                manager: entry["manager"].as_str()?,
+                scaled: entry["subresource"] == "scale",
+            })
+        })
 }
 
 fn managers(object: &Value) -> impl Iterator<Item = &Value> {
@@ -171,17 +185,25 @@ mod tests {
     }
 
     #[test]
-    fn the_last_writer_of_a_field_is_told() {
+    fn the_last_write_of_a_field_is_told() {
         let entry = |manager: &str, time: &str, fields: Value| json!({"manager": manager, "time": time, "fieldsV1": fields});
-        let object = json!({"metadata": {"managedFields": [
+        let mut object = json!({"metadata": {"managedFields": [
             entry("kubectl", "2026-01-02T03:04:05Z", json!({"f:spec": {"f:selector": {}, "f:ports": {}}})),
             entry("kapp", "2026-01-02T03:04:07Z", json!({"f:spec": {"f:selector": {"f:app": {}}}})),
             entry("other", "2026-01-02T03:04:09Z", json!({"f:spec": {"f:type": {}}})),
         ]}});
-        assert_eq!(last_writer(&object, "/spec/selector"), Some("kapp"));
-        assert_eq!(last_writer(&object, "/spec/ports"), Some("kubectl"));
-        assert_eq!(last_writer(&object, "/spec/replicas"), None);
-        assert_eq!(last_writer(&json!({}), "/spec/selector"), None);
+        let write = |manager| {
+            Some(Write {
+                manager,
+                scaled: false,
+            })
+        };
+        assert_eq!(last_write(&object, "/spec/selector"), write("kapp"));
+        assert_eq!(last_write(&object, "/spec/ports"), write("kubectl"));
+        assert_eq!(last_write(&object, "/spec/replicas"), None);
+        assert_eq!(last_write(&json!({}), "/spec/selector"), None);
+        object["metadata"]["managedFields"][1]["subresource"] = json!("scale");
+        assert!(last_write(&object, "/spec/selector").unwrap().scaled);
     }
 
     #[test]

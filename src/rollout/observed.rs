@@ -59,7 +59,7 @@ pub struct Interference {
     pub field: String,
     /// Who did: a program by its marks, else the field manager.
     pub manager: String,
-    /// A program that will do it again, by its marks.
+    /// It may be put right: not somebody's own wish, such as `kubectl scale`.
     pub reconciled: bool,
     /// Condition reason, CamelCase.
     pub reason: &'static str,

@@ -85,14 +85,7 @@ async fn a_person_who_scales_a_parked_target_is_left_alone_and_said() {
     world.create(canary("shop", &json!({"skipAnalysis": true}))).await;
     world.until_phase("shop", "Initialized").await;
     world.until("Deployment", "shop", is_parked).await;
-    world
-        .patch_as(
-            "kubectl-scale",
-            "Deployment",
-            "shop",
-            json!({"spec": {"replicas": 1}}),
-        )
-        .await;
+    world.scale_as("kubectl", "shop", 1).await;
     let told = world
         .until("Canary", "shop", |object| {
             condition(object, "Contested").is_some()
@@ -102,7 +95,7 @@ async fn a_person_who_scales_a_parked_target_is_left_alone_and_said() {
         .as_str()
         .unwrap()
         .to_owned();
-    assert!(message.contains("set by kubectl-scale"), "{message}");
+    assert!(message.contains("set by kubectl"), "{message}");
     let target: Value = world.get("Deployment", "shop").await;
     assert_eq!(target["spec"]["replicas"], 1);
 }

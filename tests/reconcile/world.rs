@@ -244,6 +244,19 @@ impl World {
             .unwrap();
     }
 
+    /// `kubectl scale` of a Deployment.
+    pub(crate) async fn scale_as(&self, manager: &str, name: &str, replicas: i64) {
+        let parameters = kube::api::PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..kube::api::PatchParams::default()
+        };
+        let api = Kind::DEPLOYMENT.api(&self.api.client, NAMESPACE);
+        let patch = json!({"spec": {"replicas": replicas}});
+        api.patch_scale(name, &parameters, &kube::api::Patch::Merge(&patch))
+            .await
+            .unwrap();
+    }
+
     /// Makes the cluster serve KEDA's ScaledObjects.
     pub(crate) async fn define_keda(&self) {
         let crds = Kind {

@@ -362,6 +362,30 @@ impl World {
         scale(self.target.as_mut(), replicas, self.now);
     }
 
+    /// The primary is deleted.
+    pub(crate) fn lose_primary(&mut self) {
+        self.note("user   deletes the primary");
+        self.primary = None;
+    }
+
+    /// The target is deleted.
+    pub(crate) fn delete_target(&mut self) {
+        self.note("user   deletes the target");
+        self.target = None;
+    }
+
+    /// The target is made anew with template `n`.
+    pub(crate) fn make_target(&mut self, n: u32) {
+        self.note(&format!("user   makes the target anew, template {n}"));
+        self.target = Some(Pods {
+            revision: revision(n),
+            desired: REPLICAS,
+            generation: 1,
+            changed: self.now,
+            old: 0,
+        });
+    }
+
     /// Somebody turns the apex to the target.
     pub(crate) fn flip(&mut self) {
         self.note("kapp   turns the apex to the target");
