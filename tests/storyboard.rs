@@ -25,11 +25,11 @@ fn report(text: &str) {
 }
 
 mod rollout_storyboard {
-    use verdigris::model::canary::HookKind;
+    use verdigris::model::canary::{HookKind, Strategy};
     use verdigris::model::status::Stage;
     use verdigris::rollout::question::Answer;
 
-    use super::world::{World, canary, hash, hook};
+    use super::world::{ROUTER, World, canary, hash, hook};
 
     macro_rules! story {
         ($world:expr) => {
@@ -289,6 +289,125 @@ mod rollout_storyboard {
         world.settle();
         story!(world);
         assert_eq!(world.status.stage, Stage::Initialized);
+    }
+
+    /// A provider with a router: nothing but what it can do differs.
+    fn routed(strategy: Strategy, kinds: &[(HookKind, &str)]) -> World {
+        let mut canary = canary();
+        canary.analysis.strategy = strategy;
+        for (kind, name) in kinds {
+            canary.analysis.hooks.push(hook(*kind, name));
+        }
+        let mut world = World::new(canary);
+        world.router = Some(ROUTER);
+        world.settle();
+        world.begin_anew();
+        world
+    }
+
+    fn weights(weights: &[u8], mirror: bool, promotion: Option<u8>) -> Strategy {
+        Strategy::Progressive {
+            weights: weights.to_vec(),
+            mirror,
+            promotion,
+        }
+    }
+
+    /// App. A.2 and A.3: weights with one hook of each kind.
+    #[test]
+    fn weighted_with_a_ramp() {
+        let mut world = routed(
+            weights(&[100], false, Some(50)),
+            &[
+                (HookKind::ConfirmRollout, "gate"),
+                (HookKind::ConfirmTrafficIncrease, "traffic"),
+                (HookKind::ConfirmPromotion, "promote"),
+                (HookKind::PostRollout, "report"),
+            ],
+        );
+        world.push(2);
+        world.settle();
+        story!(world);
+        assert_eq!(
+            world.calls,
+            [
+                "gate",
+                "acceptance",
+                "traffic",
+                "load",
+                "traffic",
+                "promote",
+                "report"
+            ]
+        );
+        assert_eq!(world.outcome().primary.unwrap().template, hash(2));
+        assert!(world.split.is_none());
+    }
+
+    #[test]
+    fn weighted_with_mirroring_rolled_back() {
+        let mut world = routed(weights(&[20, 40], true, None), &[]);
+        world.push(2);
+        world.run_until(|world| world.status.canary_weight == 40);
+        world.values.insert(hash(2), Answer::Value(50.0));
+        world.settle();
+        story!(world);
+        assert!(world.split.is_none());
+        assert_eq!(world.target.as_ref().unwrap().desired, 0);
+    }
+
+    #[test]
+    fn traffic_gate_closed() {
+        let mut world = routed(
+            weights(&[50], false, None),
+            &[(HookKind::ConfirmTrafficIncrease, "traffic")],
+        );
+        world.answers.insert("traffic".to_owned(), refuse());
+        world.push(2);
+        world.run_for(45);
+        world.answers.clear();
+        world.settle();
+        story!(world);
+    }
+
+    #[test]
+    fn blue_green_with_a_router() {
+        let strategy = Strategy::BlueGreen {
+            iterations: std::num::NonZeroU32::new(2).unwrap(),
+            mirror: true,
+        };
+        let mut world = routed(strategy, &[]);
+        world.push(2);
+        world.settle();
+        story!(world);
+    }
+
+    #[test]
+    fn ab_test_with_a_router() {
+        let strategy = Strategy::AbTest {
+            iterations: std::num::NonZeroU32::new(2).unwrap(),
+        };
+        let mut world = routed(strategy, &[]);
+        world.push(2);
+        world.settle();
+        story!(world);
+    }
+
+    /// Everybody is sent to the canary while the primary goes back, and from there to the primary again.
+    #[test]
+    fn failed_promotion_with_a_router() {
+        let mut world = routed(weights(&[50], false, None), &[]);
+        world.push(2);
+        world.run_until(|world| world.status.stage == Stage::Promoting);
+        world.broken_primary = true;
+        world.run_until(|world| world.status.stage == Stage::Failed);
+        assert_eq!(world.split.canary, 100);
+        world.broken_primary = false;
+        world.settle();
+        story!(world);
+        assert!(world.split.is_none());
+        assert_eq!(world.target.as_ref().unwrap().desired, 0);
+        assert_eq!(world.outcome().primary.unwrap().template, hash(1));
     }
 
     #[test]

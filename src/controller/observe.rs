@@ -50,6 +50,8 @@ pub(crate) async fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Resu
             revision: None,
             target_equals_primary: false,
             services_ready: false,
+            // Only provider kubernetes gets here; a router reports what it can do and does.
+            routing: None,
             blocked: None,
             interference: None,
             left_up: false,

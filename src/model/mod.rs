@@ -14,6 +14,7 @@ pub mod promql;
 pub mod reconciler;
 pub mod revision;
 pub mod rules;
+pub mod split;
 pub mod status;
 pub mod surroundings;
 pub mod template;

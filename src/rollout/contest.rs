@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use crate::model::notice::{Notice, Reason};
 use crate::model::status::{Contest, Stage};
 
-use super::condition;
 use super::draft::Draft;
 use super::observed::{Changed, Interference};
 use super::pass::elapsed;
+use super::{change, condition};
 
 /// Ours: another program sets a field that is ours.
 pub const CONTESTED: &str = "Contested";
@@ -81,10 +81,19 @@ pub(super) fn replicas(draft: &mut Draft<'_>) {
     }
 }
 
-/// After a promotion that failed and could not be taken back, the target is what somebody may switch to.
+/// After a promotion that failed and was not taken back, the target is what somebody may switch to.
 fn is_last_resort(draft: &Draft<'_>) -> bool {
     let failure = draft.status.last_failure.as_ref();
-    draft.status.stage == Stage::Failed && failure.is_some_and(|failure| failure.reason == "PromotionFailed")
+    let restored = || {
+        let primary = draft.seen().primary.workload();
+        let promoted = change::promoted(&draft.status);
+        primary
+            .zip(promoted)
+            .is_some_and(|(primary, promoted)| change::runs(primary, &promoted))
+    };
+    draft.status.stage == Stage::Failed
+        && failure.is_some_and(|failure| failure.reason == "PromotionFailed")
+        && !restored()
 }
 
 fn calm(draft: &mut Draft<'_>) {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::model::canary::{Canary, HookKind};
 use crate::model::notice::Notice;
 use crate::model::revision::Revision;
+use crate::model::split::Split;
 use crate::model::status::{CheckRecord, Failure, HISTORY, Stage, Status};
 
 use super::change;
@@ -113,7 +114,9 @@ impl<'a> Draft<'a> {
 
     /// Scales the target to zero, unless the apex may still send it traffic and there is no primary to take over.
     pub(super) fn park(&mut self) {
-        let routed = self.seen.services_ready || self.steps.contains(&Step::EnsureApex);
+        let apex = self.seen.services_ready || self.steps.contains(&Step::EnsureApex);
+        // Routes first: what still has traffic is parked once it has none.
+        let routed = apex && self.seen.routing.is_none_or(|routing| routing.split.is_none());
         if !routed || !scales(self.canary.target.kind) {
             return;
         }
@@ -121,6 +124,15 @@ impl<'a> Draft<'a> {
             self.step(Step::PauseScaler);
         }
         self.step(Step::Park);
+    }
+
+    /// Splits traffic, where there is a router.
+    pub(super) fn route(&mut self, split: Split) {
+        let Some(routing) = self.seen.routing else { return };
+        self.status.canary_weight = split.canary;
+        if routing.split != split {
+            self.step(Step::Route(split));
+        }
     }
 
     /// Says something once the status is stored.
@@ -135,12 +147,10 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Moves on to a stage. Iterations and failed checks are the caller's; the canary weight of provider
-    /// kubernetes is always 0.
+    /// Moves on to a stage. Iterations, failed checks and the canary's weight are the caller's.
     pub(super) fn enter(&mut self, stage: Stage) {
         self.status.stage = stage;
         self.status.progress = None;
-        self.status.canary_weight = 0;
         condition::promoted(&mut self.status, stage, self.canary.target.kind, self.now);
     }
 
@@ -210,6 +220,9 @@ impl<'a> Draft<'a> {
     /// The plan as it is. `lastTransitionTime` moves with every write and only then.
     pub(super) fn close(mut self) -> Plan {
         self.status.observed_generation = self.canary.generation;
+        if self.seen.routing.is_none() {
+            self.status.canary_weight = 0;
+        }
         condition::polled(&mut self.status, self.seen.polled.as_deref(), self.now);
         condition::ready(&mut self.status, self.now);
         if self.status != self.seen.status {

@@ -17,6 +17,7 @@ pub mod question;
 pub mod readiness;
 pub mod rejected;
 pub mod stage;
+mod strategy;
 
 pub use change::checksum;
 pub use condition::{CONFLICT, INVALID_SPEC, READY, STALLED};

@@ -1,6 +1,7 @@
 //! The facts a decision looks at, gathered by the controller before it is asked.
 
 use crate::model::revision::Revision;
+use crate::model::split::{Capabilities, Split};
 use crate::model::status::Status;
 
 /// One snapshot of a Canary's surroundings.
@@ -18,6 +19,8 @@ pub struct Observed {
     pub target_equals_primary: bool,
     /// True once the three Services exist as rendered and the apex selects the primary.
     pub services_ready: bool,
+    /// The provider's router, if it has one: provider kubernetes sends everybody to the primary.
+    pub routing: Option<Routing>,
     /// Why the surroundings cannot be acted on (target lacks a selector label, a `-primary` object belongs to
     /// somebody else, an apex Service another controller owns, a Flagger controller is alive, another Canary has
     /// the target). `None`: nothing blocks.
@@ -34,6 +37,15 @@ pub struct Observed {
     pub deleting: bool,
     /// Our finalizer (`finalizer.flagger.app`) is on the object.
     pub has_finalizer: bool,
+}
+
+/// A router, and what it does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routing {
+    /// What it can do.
+    pub can: Capabilities,
+    /// How traffic is split.
+    pub split: Split,
 }
 
 /// Something outside the spec that keeps the controller from acting.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::notice::Notice;
 use crate::model::revision::Revision;
+use crate::model::split::Split;
 use crate::model::status::{Stage, Status};
 
 use super::question::Question;
@@ -59,6 +60,8 @@ pub enum Step {
     Record(Revision),
     /// Copy the recorded revision to the primary.
     Promote(Revision),
+    /// Split traffic so (providers with a router).
+    Route(Split),
     /// Scale the target to zero.
     Park,
     /// Scale the target up from zero (to the scaler's minimum, its own or the primary's replicas).

@@ -4,13 +4,14 @@ use std::num::NonZeroU32;
 
 use jiff::{SignedDuration, Timestamp};
 use verdigris::model::canary::{Canary, HookKind, Strategy};
+use verdigris::model::split::Split;
 use verdigris::model::status::{Stage, Status};
 use verdigris::rollout::next::next;
-use verdigris::rollout::observed::{Observed, Seen, Workload};
+use verdigris::rollout::observed::{Observed, Routing, Seen, Workload};
 use verdigris::rollout::plan::{Next, Plan, Step};
 use verdigris::rollout::question::{Answer, Answers, Question};
 
-use crate::world::{canary, hash, hook, lawful, revision};
+use crate::world::{ROUTER, canary, hash, hook, lawful, revision};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Health {
@@ -76,6 +77,7 @@ fn full_canary(strategy: Strategy, guard: Guard, skip: bool) -> Canary {
         HookKind::ConfirmRollout,
         HookKind::PreRollout,
         HookKind::Rollout,
+        HookKind::ConfirmTrafficIncrease,
         HookKind::ConfirmPromotion,
         HookKind::PostRollout,
     ]
@@ -137,6 +139,7 @@ fn every_combination_keeps_the_laws() {
         revision: None,
         target_equals_primary: false,
         services_ready: true,
+        routing: None,
         blocked: None,
         interference: None,
         left_up: false,
@@ -166,7 +169,9 @@ fn every_combination_keeps_the_laws() {
                     for (primary, target) in HEALTH.into_iter().flat_map(|p| HEALTH.map(|t| (p, t))) {
                         seen.primary = workload("podinfo-primary", primary, Some(1));
                         seen.target = workload("podinfo", target, None);
-                        for (new, due, routed) in booleans() {
+                        for (new, due, routed, split) in facts() {
+                            seen.routing = split.map(|split| Routing { can: ROUTER, split });
+                            seen.status.canary_weight = split.map_or(0, |split| split.canary);
                             seen.revision =
                                 (target != Health::Absent).then(|| revision(if new { 2 } else { 1 }));
                             seen.target_equals_primary = !new;
@@ -188,16 +193,28 @@ fn every_combination_keeps_the_laws() {
         }
     }
     crate::report(&format!("{judged} combinations judged"));
-    assert!(judged > 60_000, "{judged}");
+    assert!(judged > 400_000, "{judged}");
 }
 
-fn booleans() -> impl Iterator<Item = (bool, bool, bool)> {
-    (0..8).map(|bits| (bits & 1 == 1, bits & 2 == 2, bits & 4 == 4))
+/// A new revision, a check that is due, Services as they should be, and what a router does, if there is one.
+fn facts() -> impl Iterator<Item = (bool, bool, bool, Option<Split>)> {
+    let splits = [
+        None,
+        Some(Split::NONE),
+        Some(Split::MIRRORED),
+        Some(Split::to_canary(50)),
+        Some(Split::ALL),
+    ];
+    (0..8).flat_map(move |bits| {
+        let bit = move |at: u8| bits >> at & 1 == 1;
+        splits.map(move |split| (bit(0), bit(1), bit(2), split))
+    })
 }
 
 /// Gates and checks keep the interval, but for the first check of a run.
 fn quiet_before_due(seen: &Observed, heard: &Answers, due: bool) {
-    let first = seen.status.stage == Stage::Progressing && seen.status.iterations == 0;
+    let touched = seen.routing.is_some_and(|routing| !routing.split.is_none());
+    let first = seen.status.stage == Stage::Progressing && seen.status.iterations == 0 && !touched;
     let asked = heard.keys().any(|question| *question != Question::MetricsOnline);
     assert!(
         due || first || !asked,
@@ -249,6 +266,7 @@ fn rest_is_a_fixed_point() {
             revision: Some(revision(1)),
             target_equals_primary: true,
             services_ready: true,
+            routing: None,
             blocked: None,
             interference: None,
             left_up: false,

@@ -12,14 +12,21 @@ use verdigris::model::canary::{
 };
 use verdigris::model::notice::Severity;
 use verdigris::model::revision::Revision;
+use verdigris::model::split::{Capabilities, Split};
 use verdigris::model::status::{Condition, HISTORY, Stage, Status};
 use verdigris::rollout::next::next;
-use verdigris::rollout::observed::{Block, Changed, Interference, Observed, Seen, Workload};
+use verdigris::rollout::observed::{Block, Changed, Interference, Observed, Routing, Seen, Workload};
 use verdigris::rollout::plan::{Announcement, Next, Plan, Step};
 use verdigris::rollout::question::{Answer, Answers, Question};
 
 /// Replicas of the target when it is up, and of the primary.
 pub(crate) const REPLICAS: i32 = 2;
+/// A router that can do everything.
+pub(crate) const ROUTER: Capabilities = Capabilities {
+    weights: true,
+    mirror: true,
+    matches: true,
+};
 /// Seconds a good pod needs to become available.
 pub(crate) const SETTLE: i64 = 2;
 
@@ -199,6 +206,12 @@ pub(crate) struct World {
     pub(crate) raised_by: String,
     /// There are autoscalers of the Canary that it does not name.
     pub(crate) stale_scalers: bool,
+    /// The primary does not get ready, whatever it runs.
+    pub(crate) broken_primary: bool,
+    /// The provider's router, if it has one.
+    pub(crate) router: Option<Capabilities>,
+    /// How it splits traffic.
+    pub(crate) split: Split,
     recorded: Vec<Revision>,
     primary_changes: usize,
     began: Timestamp,
@@ -237,6 +250,9 @@ impl World {
             crash: None,
             raised_by: String::new(),
             stale_scalers: false,
+            broken_primary: false,
+            router: None,
+            split: Split::NONE,
             recorded: Vec::new(),
             primary_changes: 0,
             began: now,
@@ -247,14 +263,19 @@ impl World {
     pub(crate) fn initialized(canary: Canary) -> Self {
         let mut world = Self::new(canary);
         world.settle();
-        assert_eq!(world.status.stage, Stage::Initialized);
-        world.now += SignedDuration::from_secs(3600);
-        world.began = world.now;
-        world.story.clear();
-        world.calls.clear();
-        world.passes.clear();
-        world.primary_changes = 0;
+        world.begin_anew();
         world
+    }
+
+    /// The bootstrap is over: clock and story begin anew.
+    pub(crate) fn begin_anew(&mut self) {
+        assert_eq!(self.status.stage, Stage::Initialized);
+        self.now += SignedDuration::from_secs(3600);
+        self.began = self.now;
+        self.story.clear();
+        self.calls.clear();
+        self.passes.clear();
+        self.primary_changes = 0;
     }
 
     /// Somebody edits the target: template number `n`.
@@ -281,7 +302,10 @@ impl World {
         let workload = |name: &str, pods: &Option<Pods>, primary: bool| match pods {
             None => Seen::Absent,
             Some(pods) => {
-                let (total, updated, available) = numbers(pods, &self.broken, self.now);
+                let (mut total, mut updated, mut available) = numbers(pods, &self.broken, self.now);
+                if primary && self.broken_primary {
+                    (total, updated, available) = (pods.desired, pods.desired, 0);
+                }
                 Seen::Present(Workload {
                     name: name.to_owned(),
                     generation: pods.generation,
@@ -307,6 +331,10 @@ impl World {
                 (None | Some(_), None | Some(_)) => false,
             },
             services_ready: self.services && self.apex_on_primary,
+            routing: self.router.map(|can| Routing {
+                can,
+                split: self.split,
+            }),
             blocked: self.blocked.clone(),
             interference: self.interference(),
             left_up: self.rests_up() && self.raised_by.is_empty(),
@@ -567,6 +595,7 @@ impl World {
             self.services,
             self.apex_on_primary,
             self.finalizer,
+            self.split,
         )
     }
 
@@ -650,6 +679,7 @@ impl World {
                 self.gone = self.deleting;
             }
             Step::DropScalers => self.stale_scalers = false,
+            Step::Route(split) => self.split = *split,
             Step::EnsurePrimaryScaler | Step::PauseScaler | Step::ResumeScaler | Step::ForgetConfigs => {}
         }
         if before != self.fingerprint_text() {
@@ -657,6 +687,11 @@ impl World {
                 Step::EnsurePrimary(revision) => format!("EnsurePrimary({})", short(revision)),
                 Step::Promote(revision) => format!("Promote({})", short(revision)),
                 Step::Record(revision) => format!("Record({})", short(revision)),
+                Step::Route(split) => format!(
+                    "Route(canary {}{})",
+                    split.canary,
+                    if split.mirrored { ", mirrored" } else { "" }
+                ),
                 Step::EnsureServices
                 | Step::EnsureApex
                 | Step::Park
@@ -676,8 +711,14 @@ impl World {
 
     fn fingerprint_text(&self) -> String {
         format!(
-            "{:?} {:?} {} {} {} {:?}",
-            self.target, self.primary, self.services, self.apex_on_primary, self.finalizer, self.recorded
+            "{:?} {:?} {} {} {} {:?} {:?}",
+            self.target,
+            self.primary,
+            self.services,
+            self.apex_on_primary,
+            self.finalizer,
+            self.recorded,
+            self.split
         )
     }
 
@@ -696,7 +737,7 @@ impl World {
         if self.canary.target.kind == TargetKind::Service {
             return 1;
         }
-        let production = if self.apex_on_primary {
+        let production = if self.apex_on_primary && self.split.canary < 100 {
             &self.primary
         } else {
             &self.target
@@ -747,7 +788,28 @@ pub(crate) fn lawful(canary: &Canary, seen: &Observed, heard: &Answers, plan: &P
             .is_some_and(|primary| primary.available > 0 || !replicas);
         assert!(serves, "apex on a primary that does not serve: {}", context());
     }
+    for step in &plan.steps {
+        let Step::Route(split) = step else { continue };
+        let moved = seen.routing.is_some_and(|routing| routing.split != *split);
+        assert!(moved, "{}", context());
+        // The canary gets traffic only while it can answer; a broken primary leaves no choice.
+        let answers = seen.target.workload().is_some_and(|target| target.available > 0);
+        let no_choice = new.stage == Stage::Failed;
+        assert!(
+            split.is_none() || answers || no_choice || canary.target.kind == TargetKind::Service,
+            "traffic to a canary that does not answer: {}",
+            context()
+        );
+    }
+    if seen.routing.is_none() {
+        assert!(new.canary_weight == 0 || new == old, "{}", context());
+    }
     if let Some(park) = at(&Step::Park) {
+        assert!(
+            seen.routing.is_none_or(|routing| routing.split.is_none()),
+            "parked with weight: {}",
+            context()
+        );
         let routed = seen.services_ready || at(&Step::EnsureApex).is_some_and(|apex| apex < park);
         assert!(routed, "parked with traffic: {}", context());
         assert!(
@@ -804,7 +866,9 @@ pub(crate) fn lawful(canary: &Canary, seen: &Observed, heard: &Answers, plan: &P
     assert!(new.iterations <= old.iterations + 1, "{}", context());
     assert!(new.failed_checks <= old.failed_checks + 1, "{}", context());
     let ask = |question: &Question| !matches!(question, Question::MetricsOnline);
-    let analysed = old.iterations != new.iterations || old.failed_checks != new.failed_checks;
+    let analysed = old.iterations != new.iterations
+        || old.failed_checks != new.failed_checks
+        || old.canary_weight != new.canary_weight;
     if new.last_check != old.last_check {
         assert!(
             heard.keys().any(ask) || analysed,

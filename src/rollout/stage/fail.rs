@@ -3,6 +3,7 @@
 use crate::model::canary::Hook;
 use crate::model::notice::{Notice, Reason, Severity};
 use crate::model::revision::Revision;
+use crate::model::split::Split;
 use crate::model::status::Stage;
 
 use super::progress::canary_not_ready;
@@ -68,6 +69,7 @@ pub(super) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Cause<'_>) -> 
     draft.say(
         Notice::warning(Reason::Failed, format!("Canary failed! Scaling down {id}")).in_phase(Stage::Failed),
     );
+    draft.route(Split::NONE);
     draft.park();
     close(draft)
 }
@@ -92,9 +94,9 @@ fn too_many(pass: &Pass<'_>, failed: u32) -> String {
     }
 }
 
-/// The primary did not get ready with the judged revision. Provider kubernetes has no other place for the traffic
-/// (Flagger sends it to the canary), so the primary goes back to the last promoted revision. When that is
-/// not known the canary keeps running, for somebody to switch to by hand.
+/// The primary did not get ready with the judged revision, and goes back to the last promoted one. A router sends
+/// everybody to the canary meanwhile, as Flagger does; provider kubernetes has no other place for the traffic. When no
+/// promoted revision is known the canary keeps running, for somebody to switch to by hand.
 pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Plan {
     draft.say(
         Notice::warning(
@@ -114,6 +116,7 @@ pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Pla
     let judged = judged(&pass.seen.status);
     let last = promoted(&pass.seen.status)
         .filter(|last| judged.as_ref().is_none_or(|judged| is_another(last, judged)));
+    draft.route(Split::ALL);
     match last {
         Some(last) => {
             draft.step(Step::Promote(last));
@@ -124,7 +127,9 @@ pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Pla
                 )
                 .in_phase(Stage::Failed),
             );
-            draft.park();
+            if pass.seen.routing.is_none() {
+                draft.park();
+            }
         }
         None => draft.say(
             Notice::warning(

@@ -1,6 +1,7 @@
 //! The primary serves the new revision; the canary goes to zero.
 
 use crate::model::notice::{Notice, Reason, Severity};
+use crate::model::split::Split;
 use crate::model::status::Stage;
 
 use super::stand::{self, New};
@@ -20,6 +21,11 @@ pub(in crate::rollout) fn finalise(pass: &Pass<'_>) -> Plan {
         if pass.seen.interference.is_none() {
             draft.wake_in(AGAIN);
         }
+        return draft.finish();
+    }
+    if !pass.split().is_none() {
+        draft.route(Split::NONE);
+        draft.wake_in(AGAIN);
         return draft.finish();
     }
     if judged(&pass.seen.status).is_none() {

@@ -3,6 +3,7 @@
 use crate::model::canary::{HookKind, TargetKind};
 use crate::model::notice::{Notice, Reason, Severity};
 use crate::model::revision;
+use crate::model::split::Split;
 use crate::model::status::Stage;
 
 use super::fail::{self, Cause};
@@ -11,7 +12,7 @@ use crate::rollout::change::{Change, change};
 use crate::rollout::contest;
 use crate::rollout::draft::Draft;
 use crate::rollout::observed::Seen;
-use crate::rollout::pass::{Decision, Pass, Wait};
+use crate::rollout::pass::{AGAIN, Decision, Pass, Wait};
 use crate::rollout::plan::{Plan, Step};
 
 /// Rests, adopts or starts.
@@ -55,6 +56,9 @@ pub(super) fn adopt_promoted(pass: &Pass<'_>, draft: &mut Draft<'_>) {
 /// it was.
 fn rest(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
     draft.scale_primary();
+    if !pass.split().is_none() {
+        route_back(pass, &mut draft);
+    }
     contest::replicas(&mut draft);
     draft.status.progress = None;
     if pass.seen.status.stage == Stage::Waiting {
@@ -62,6 +66,18 @@ fn rest(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
         draft.enter(if good { Stage::Initialized } else { Stage::Failed });
     }
     draft.finish()
+}
+
+/// Nothing runs, and the canary has traffic: it was sent there while the primary was restored, or before a process died.
+fn route_back(pass: &Pass<'_>, draft: &mut Draft<'_>) {
+    match pass.wait_for_primary() {
+        Wait::Over => {
+            draft.route(Split::NONE);
+            draft.wake_in(AGAIN);
+        }
+        Wait::Longer { left, .. } => draft.wake_in(left),
+        Wait::InVain(_) => {}
+    }
 }
 
 /// The primary is gone; no run starts before it is back.
@@ -215,6 +231,7 @@ pub(super) fn run(pass: &Pass<'_>, mut draft: Draft<'_>, new: New) -> Plan {
         }
     }
     draft.adopt(pass.current);
+    draft.route(Split::NONE);
     draft.enter(Stage::Progressing);
     draft.status.iterations = 0;
     draft.status.failed_checks = 0;
