@@ -12,7 +12,7 @@ use crate::model::status::{Contest, Stage};
 
 use super::draft::Draft;
 use super::observed::{Changed, Interference};
-use super::pass::elapsed;
+use super::readiness::elapsed;
 use super::{change, condition};
 
 /// Ours: another program sets a field that is ours.

@@ -20,5 +20,5 @@ pub mod stage;
 mod strategy;
 
 pub use change::checksum;
-pub use condition::{CONFLICT, INVALID_SPEC, READY, STALLED};
+pub use condition::{CONFLICT, INVALID_SPEC, POLLED, READY, STALLED};
 pub use contest::{CALM, CONTESTED};
