@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`api`] | WIRE: what etcd may hold; conversion between versions | nothing of ours |
 //! | [`model`] | MEANING: the parsed Canary, its status, rules, PromQL | `api` |
+//! | [`policy`] | RULES of an organisation, pure; CEL | `model` |
 //! | [`rollout`] | DECISION: what happens next, pure | `model` |
 //! | [`workload`], [`metric`], [`hook`], [`notify`] | RENDERING: objects, queries, payloads, pure | `model` |
 //! | [`net`], [`telemetry`], [`pki`], [`lease`] | sockets, logs and series, certificates, leadership | nothing of ours |
@@ -50,6 +51,7 @@ pub mod model;
 pub mod net;
 pub mod notify;
 pub mod pki;
+pub mod policy;
 pub mod rollout;
 pub mod telemetry;
 pub mod webhook;
