@@ -194,6 +194,10 @@ impl<'a> Draft<'a> {
     /// The plan of a Canary that is acted on.
     pub(super) fn finish(mut self) -> Plan {
         condition::unstall(&mut self.status);
+        // Provider kubernetes has no weights. Where nothing is done, what another program wrote there stays.
+        if self.seen.routing.is_none() {
+            self.status.canary_weight = 0;
+        }
         self.close()
     }
 
@@ -220,9 +224,6 @@ impl<'a> Draft<'a> {
     /// The plan as it is. `lastTransitionTime` moves with every write and only then.
     pub(super) fn close(mut self) -> Plan {
         self.status.observed_generation = self.canary.generation;
-        if self.seen.routing.is_none() {
-            self.status.canary_weight = 0;
-        }
         condition::polled(&mut self.status, self.seen.polled.as_deref(), self.now);
         condition::ready(&mut self.status, self.now);
         if self.status != self.seen.status {

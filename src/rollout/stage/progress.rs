@@ -95,7 +95,8 @@ pub(super) fn canary_not_ready(pass: &Pass<'_>, why: &str) -> Notice {
 
 /// The first check of a run is not paced: it happens as soon as the canary is ready.
 fn is_first(pass: &Pass<'_>) -> bool {
-    is_untouched(pass) && pass.seen.status.failed_checks == 0
+    let status = &pass.seen.status;
+    is_untouched(pass) && status.failed_checks == 0 && status.checks.is_empty()
 }
 
 /// The canary has seen no traffic of this run. A run that waits for promotion has had it, whatever its counter says
