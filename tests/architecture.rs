@@ -24,10 +24,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pki", &[]),
     ("lint", &["api", "model", "policy"]),
     ("loadtester", &["model"]),
-    ("webhook", &["api", "model", "policy", "pki", "net", "telemetry"]),
+    ("cache", &["cluster"]),
+    (
+        "webhook",
+        &["api", "cache", "model", "policy", "pki", "net", "telemetry"],
+    ),
     (
         "controller",
         &[
+            "cache",
             "cluster",
             "hook",
             "lease",
@@ -46,6 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "app",
         &[
             "api",
+            "cache",
             "cluster",
             "controller",
             "install",

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cluster::Kind;
 use crate::model::canary::{Autoscaler, Canary, TargetKind};
-use crate::workload::{scaler, target};
+use crate::workload::{is_owned_by, scaler, target};
 
 use super::apply::write;
 use super::index::{scaler_kind, target_kind};
@@ -96,17 +96,14 @@ pub(super) fn stale(canary: &Canary, cx: &Context) -> Vec<(Kind, String)> {
         .map(|reference| (scaler_kind(reference.kind), scaler::primary_name(reference)));
     let mut stale = Vec::new();
     for kind in [Kind::HPA, Kind::SCALED_OBJECT] {
-        let Some(store) = cx.caches.store(kind) else {
+        if !cx.caches.keeps(kind) {
             continue;
-        };
-        for object in store.state() {
-            let metadata = &object.metadata;
-            let ours = metadata.namespace.as_deref() == Some(canary.id.namespace.as_str())
-                && metadata.owner_references.iter().flatten().any(|owner| {
-                    owner.controller == Some(true) && owner.kind == "Canary" && owner.uid == canary.id.uid
-                });
-            let found = (kind, metadata.name.clone().unwrap_or_default());
-            if ours && metadata.deletion_timestamp.is_none() && wanted.as_ref() != Some(&found) {
+        }
+        for object in cx.caches.within(kind, &canary.id.namespace) {
+            let name = object.pointer("/metadata/name").and_then(Value::as_str);
+            let found = (kind, name.unwrap_or_default().to_owned());
+            let leaving = object.pointer("/metadata/deletionTimestamp").is_some();
+            if is_owned_by(&object, canary) && !leaving && wanted.as_ref() != Some(&found) {
                 stale.push(found);
             }
         }

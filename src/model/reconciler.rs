@@ -12,29 +12,30 @@ pub enum Reconciler {
     Kapp,
     /// Argo CD.
     ArgoCd,
-    /// Flux, its kustomize- and helm-controller.
-    Flux,
+    /// Flux's kustomize-controller.
+    FluxKustomize,
+    /// Flux's helm-controller.
+    FluxHelm,
     /// Helm: re-applies at upgrades only.
     Helm,
 }
 
-/// Names of field managers, for objects without labels of their program.
-const MANAGERS: [(&str, Reconciler); 6] = [
-    ("kapp", Reconciler::Kapp),
-    ("argocd", Reconciler::ArgoCd),
-    ("kustomize-controller", Reconciler::Flux),
-    ("helm-controller", Reconciler::Flux),
-    ("flux", Reconciler::Flux),
-    ("helm", Reconciler::Helm),
-];
-
 impl Reconciler {
+    /// Every program.
+    pub const ALL: [Reconciler; 5] = [
+        Reconciler::Kapp,
+        Reconciler::ArgoCd,
+        Reconciler::FluxKustomize,
+        Reconciler::FluxHelm,
+        Reconciler::Helm,
+    ];
+
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
             Reconciler::Kapp => "kapp",
             Reconciler::ArgoCd => "Argo CD",
-            Reconciler::Flux => "Flux",
+            Reconciler::FluxKustomize | Reconciler::FluxHelm => "Flux",
             Reconciler::Helm => "Helm",
         }
     }
@@ -44,8 +45,19 @@ impl Reconciler {
         match self {
             Reconciler::Kapp => "Kapp",
             Reconciler::ArgoCd => "ArgoCD",
-            Reconciler::Flux => "Flux",
+            Reconciler::FluxKustomize | Reconciler::FluxHelm => "Flux",
             Reconciler::Helm => "Helm",
+        }
+    }
+
+    /// The beginning of the names it writes under.
+    pub fn manager(self) -> &'static str {
+        match self {
+            Reconciler::Kapp => "kapp",
+            Reconciler::ArgoCd => "argocd",
+            Reconciler::FluxKustomize => "kustomize-controller",
+            Reconciler::FluxHelm => "helm-controller",
+            Reconciler::Helm => "helm",
         }
     }
 
@@ -55,48 +67,75 @@ impl Reconciler {
         match self {
             Reconciler::Kapp => {
                 let steps = field.trim_start_matches('/').replace('/', ", ");
-                format!("add a kapp rebaseRule for path [{steps}] with sources [existing]")
+                format!("give kapp a rebaseRule: path [{steps}], type copy, sources [existing, new]")
             }
             Reconciler::ArgoCd => {
                 format!(
                     "add {field} to the Application's ignoreDifferences, with RespectIgnoreDifferences=true"
                 )
             }
-            Reconciler::Flux => format!("leave {dotted} out of the source Flux applies"),
+            Reconciler::FluxKustomize => format!("leave {dotted} out of the source Flux applies"),
+            Reconciler::FluxHelm => {
+                format!("leave {dotted} out of the chart, or add {field} to driftDetection.ignore")
+            }
             Reconciler::Helm => format!("leave {dotted} out of the chart"),
+        }
+    }
+
+    /// True when an annotation tells it to leave the object alone.
+    fn is_told_off(self, object: &Value) -> bool {
+        let says = |key: &str, words: &[&str]| {
+            let value = object["metadata"]["annotations"][key].as_str();
+            value.is_some_and(|value| words.iter().any(|word| value.eq_ignore_ascii_case(word)))
+        };
+        match self {
+            Reconciler::FluxKustomize => {
+                says("kustomize.toolkit.fluxcd.io/reconcile", &["disabled"])
+                    || says("kustomize.toolkit.fluxcd.io/ssa", &["Ignore", "IfNotPresent"])
+            }
+            Reconciler::FluxHelm => says("helm.toolkit.fluxcd.io/driftDetection", &["disabled"]),
+            Reconciler::Kapp | Reconciler::ArgoCd | Reconciler::Helm => false,
         }
     }
 }
 
-/// The program that reconciles an object: by its labels and annotations, else by the field managers where the object
-/// has them.
-pub fn of(object: &Value) -> Option<Reconciler> {
+/// The program whose mark an object bears, unless it was told to keep off.
+pub fn marked(object: &Value) -> Option<Reconciler> {
     let metadata = &object["metadata"];
     let has = |map: &str, key: &str| metadata[map].get(key).is_some();
-    if has("labels", "kapp.k14s.io/app") {
-        return Some(Reconciler::Kapp);
-    }
-    if has("labels", "argocd.argoproj.io/instance") || has("annotations", "argocd.argoproj.io/tracking-id") {
-        return Some(Reconciler::ArgoCd);
-    }
-    if has("labels", "kustomize.toolkit.fluxcd.io/name") || has("labels", "helm.toolkit.fluxcd.io/name") {
-        return Some(Reconciler::Flux);
-    }
-    if metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm" {
-        return Some(Reconciler::Helm);
-    }
-    managers(object).find_map(|entry| named(entry["manager"].as_str()?))
+    let program = if has("labels", "kapp.k14s.io/app") {
+        Reconciler::Kapp
+    } else if has("labels", "argocd.argoproj.io/instance")
+        || has("annotations", "argocd.argoproj.io/tracking-id")
+    {
+        Reconciler::ArgoCd
+    } else if has("labels", "kustomize.toolkit.fluxcd.io/name") {
+        Reconciler::FluxKustomize
+    } else if has("labels", "helm.toolkit.fluxcd.io/name") {
+        Reconciler::FluxHelm
+    } else if metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm" {
+        Reconciler::Helm
+    } else {
+        return None;
+    };
+    (!program.is_told_off(object)).then_some(program)
+}
+
+/// The program that reconciles an object: by its mark, else by the field managers where the object has them.
+pub fn of(object: &Value) -> Option<Reconciler> {
+    marked(object).or_else(|| {
+        managers(object)
+            .find_map(|entry| named(entry["manager"].as_str()?))
+            .filter(|program| !program.is_told_off(object))
+    })
 }
 
 /// The program a field manager's name belongs to.
 pub fn named(manager: &str) -> Option<Reconciler> {
-    MANAGERS
-        .into_iter()
-        .find(|(name, _)| {
-            let rest = manager.strip_prefix(name);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        })
-        .map(|(_, reconciler)| reconciler)
+    Reconciler::ALL.into_iter().find(|program| {
+        let rest = manager.strip_prefix(program.manager());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    })
 }
 
 /// Who wrote a field last.
@@ -163,9 +202,12 @@ mod tests {
             ),
             (
                 labels("kustomize.toolkit.fluxcd.io/name", "x"),
-                Some(Reconciler::Flux),
+                Some(Reconciler::FluxKustomize),
             ),
-            (labels("helm.toolkit.fluxcd.io/name", "x"), Some(Reconciler::Flux)),
+            (
+                labels("helm.toolkit.fluxcd.io/name", "x"),
+                Some(Reconciler::FluxHelm),
+            ),
             (
                 labels("app.kubernetes.io/managed-by", "Helm"),
                 Some(Reconciler::Helm),
@@ -173,8 +215,8 @@ mod tests {
             (labels("app.kubernetes.io/managed-by", "hand"), None),
             (managed("kapp-server"), Some(Reconciler::Kapp)),
             (managed("argocd-controller"), Some(Reconciler::ArgoCd)),
-            (managed("kustomize-controller"), Some(Reconciler::Flux)),
-            (managed("helm-controller"), Some(Reconciler::Flux)),
+            (managed("kustomize-controller"), Some(Reconciler::FluxKustomize)),
+            (managed("helm-controller"), Some(Reconciler::FluxHelm)),
             (managed("helm"), Some(Reconciler::Helm)),
             (managed("helmet"), None),
             (json!({}), None),
@@ -208,18 +250,13 @@ mod tests {
 
     #[test]
     fn every_program_has_a_cure() {
-        for reconciler in [
-            Reconciler::Kapp,
-            Reconciler::ArgoCd,
-            Reconciler::Flux,
-            Reconciler::Helm,
-        ] {
+        for reconciler in Reconciler::ALL {
             let cure = reconciler.cure("/spec/selector");
             assert!(cure.contains("selector"), "{cure}");
         }
         assert_eq!(
             Reconciler::Kapp.cure("/spec/selector"),
-            "add a kapp rebaseRule for path [spec, selector] with sources [existing]"
+            "give kapp a rebaseRule: path [spec, selector], type copy, sources [existing, new]"
         );
     }
 }

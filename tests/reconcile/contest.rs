@@ -51,7 +51,7 @@ async fn what_kapp_re_applies_is_put_right_and_said() {
     for part in [
         "Service shop.test: spec.selector is app=shop, set by kapp",
         "expected app=shop-primary",
-        "rebaseRule for path [spec, selector]",
+        "rebaseRule: path [spec, selector]",
     ] {
         assert!(message.contains(part), "{message}");
     }
