@@ -66,6 +66,14 @@ pub(super) fn course(strategy: &Strategy, can: Capabilities) -> Course<'_> {
     }
 }
 
+/// Iterations of a run on provider kubernetes.
+pub fn iterations(strategy: &Strategy) -> u32 {
+    match course(strategy, Capabilities::default()) {
+        Course::Iterations { total, .. } => total,
+        Course::Weights { weights, .. } => u32::try_from(weights.len()).unwrap_or(u32::MAX),
+    }
+}
+
 /// Percent that go back to the primary at a time, once it runs what was judged.
 pub(super) fn ramp(strategy: &Strategy) -> Option<u8> {
     match strategy {

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::match_wild_err_arm,
+    clippy::print_stdout,
     clippy::needless_pass_by_value,
     reason = "a test that cannot go on has failed; builders take what they build from"
 )]
@@ -12,8 +13,10 @@ mod alerts;
 mod configs;
 mod contest;
 mod fair;
+mod kill;
 mod leaders;
 mod scalers;
+mod terminal;
 mod world;
 
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::canary::{Hook, HookKind, Strategy, TargetKind};
 use crate::model::notice::{Notice, Reason};
 use crate::model::split::Split;
-use crate::model::status::Stage;
+use crate::model::status::{Reply, Stage};
 
 use super::fail::{self, Cause};
 use super::promote;
@@ -39,14 +39,31 @@ pub(in crate::rollout) fn progress(pass: &Pass<'_>) -> Decision {
             news,
             why,
             left,
-        } => return Ok(unready(pass, draft, mark, news, &why, left)),
-        Wait::InVain(why) => return Ok(fail::fail(pass, draft, &Cause::Deadline(why))),
+        } => {
+            if let Some(order) = pass.promote {
+                let text = format!("{} is promoted as soon as it is ready", pass.target_name());
+                draft.answer(order, Reply::Accepted, text);
+            }
+            return Ok(unready(pass, draft, mark, news, &why, left));
+        }
+        Wait::InVain(why) => {
+            if let Some(order) = pass.promote {
+                let text = format!("{} did not get ready in time: {why}", pass.target_name());
+                draft.answer(order, Reply::Refused, text);
+            }
+            return Ok(fail::fail(pass, draft, &Cause::Deadline(why)));
+        }
         Wait::Over => draft.status.progress = None,
     }
     // What the status says is what was decided, also when the process died before it was done, or a router forgot it
     //
     if !pass.split().mirrored {
         draft.route(Split::to_canary(pass.seen.status.canary_weight));
+    }
+    if let Some(order) = pass.promote {
+        let text = format!("{} is promoted without further analysis", pass.target_name());
+        draft.answer(order, Reply::Honoured, text);
+        return Ok(promote::begin(pass, draft));
     }
     if pass.canary.analysis.skip {
         return Ok(promote::begin(pass, draft));
