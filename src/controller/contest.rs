@@ -123,11 +123,12 @@ async fn raised(canary: &Canary, sight: &mut Sight, cx: &Context) -> Result<(), 
     }
     let write = reconciler::last_write(&live, field);
     let writer = write.map_or("", |write| write.manager);
-    if writer == FIELD_MANAGER {
+    let tool = reconciler::named(writer).or_else(|| reconciler::of(&live));
+    // A node selector that is gone has no writer: without a program's mark, who but us takes it out?
+    if writer == FIELD_MANAGER || (writer.is_empty() && tool.is_none()) {
         sight.observed.left_up = true;
         return Ok(());
     }
-    let tool = reconciler::named(writer).or_else(|| reconciler::of(&live));
     sight.observed.interference = Some(Interference {
         changed: Changed::Replicas,
         field: format!("{} {name}.{namespace}: {}", kind.kind, dotted(field)),

@@ -335,12 +335,15 @@ fn q40_a_native_histogram_is_no_value() {
 #[test]
 fn q41_two_canaries_with_one_target_are_refused() {
     let canary = parsed(&manifest()).canary.unwrap();
-    let mut surroundings = Surroundings::default();
-    surroundings.canaries.push(Neighbour {
+    let elder = Neighbour {
         name: "elder".to_owned(),
         target: canary.target.clone(),
         apex: "other".to_owned(),
-    });
+    };
+    let surroundings = Surroundings {
+        canaries: Some(vec![elder]),
+        ..Surroundings::default()
+    };
     let said: Vec<String> = look_around(&canary, &surroundings)
         .violations
         .iter()
