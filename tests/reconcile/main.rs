@@ -16,6 +16,7 @@ mod fair;
 mod kill;
 mod leaders;
 mod scalers;
+mod takeover;
 mod terminal;
 mod world;
 
