@@ -38,7 +38,6 @@ use tracing::{Instrument as _, Span};
 use crate::cache::Caches;
 use crate::cluster::{Cluster, ClusterError, Kind};
 use crate::lease::Leadership;
-use crate::model::canary::Canary;
 use crate::model::notice::{Notice, Reason, printable};
 use crate::model::parse::{self, Settings};
 use crate::model::status::{self, UnknownStage};
@@ -178,7 +177,7 @@ async fn counted(object: &Arc<DynamicObject>, cx: &Arc<Context>) -> Result<Actio
         namespace = object.metadata.namespace,
         stage = Empty,
     );
-    let mut outcome = guarded(pass(object, cx).instrument(span)).await;
+    let mut outcome = guarded(Box::pin(pass(object, cx).instrument(span))).await;
     let label = match &outcome {
         Ok(_) => "ok",
         Err(Error::Cluster(error)) if error.is_conflict() => "conflict",
