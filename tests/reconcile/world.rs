@@ -500,14 +500,7 @@ impl Stub {
             calls: tokio::sync::watch::Sender::new(0),
         };
         let hook = |State(stub): State<Stub>, Path(name): Path<String>, Json(body): Json<Value>| async move {
-            let mut answers = stub.inner.lock().unwrap();
-            let canary = body["name"].as_str().unwrap_or_default();
-            let refused = name == "pre-rollout" && answers.refused.contains(canary);
-            answers.called.push((name.clone(), body));
-            let refused = refused || answers.closed.contains(&name);
-            let held = answers.held.get(&name).cloned();
-            drop(answers);
-            stub.calls.send_modify(|calls| *calls += 1);
+            let (refused, held) = stub.hear(&name, body);
             if let Some(held) = held {
                 drop(held.acquire().await.unwrap());
             }
@@ -540,6 +533,19 @@ impl Stub {
             .with_state(stub.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         stub
+    }
+
+    /// Notes a call of a hook: is it refused, and what does it wait for?
+    fn hear(&self, name: &str, body: Value) -> (bool, Option<Arc<tokio::sync::Semaphore>>) {
+        let mut answers = self.inner.lock().unwrap();
+        let canary = body["name"].as_str().unwrap_or_default();
+        let refused = name == "pre-rollout" && answers.refused.contains(canary);
+        answers.called.push((name.to_owned(), body));
+        let refused = refused || answers.closed.iter().any(|closed| closed == name);
+        let held = answers.held.get(name).cloned();
+        drop(answers);
+        self.calls.send_modify(|calls| *calls += 1);
+        (refused, held)
     }
 
     /// What every query answers from now on.
