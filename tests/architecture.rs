@@ -45,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "workload",
         ],
     ),
+    ("console", &["cluster", "model", "rollout", "workload"]),
     ("install", &["api", "cluster", "pki", "webhook"]),
     ("migrate", &["api", "cluster", "install"]),
     (
@@ -70,6 +71,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "api",
             "app",
+            "console",
             "controller",
             "install",
             "lease",
@@ -77,6 +79,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "migrate",
             "model",
             "net",
+            "pki",
             "notify",
             "rollout",
             "telemetry",
