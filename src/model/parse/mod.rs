@@ -26,6 +26,7 @@ mod metrics;
 mod provider;
 mod query;
 mod service;
+mod shape;
 mod strategy;
 mod target;
 mod url;
@@ -64,7 +65,8 @@ impl Default for Settings {
 /// What a manifest means, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
-    /// The Canary, when nothing in the report makes it impossible to obey.
+    /// The Canary, when nothing in the report makes it impossible to obey. (Odd values in fields nobody here reads are
+    /// refused at admission and do not stop a stored object.)
     pub canary: Option<Canary>,
     /// Everything found.
     pub report: Report,
@@ -97,11 +99,11 @@ pub fn canary(object: &Value, settings: &Settings) -> Parsed {
     };
     let root = Field::root(object);
     let spec = root.get("spec");
-    let canary = read(&root, &spec, settings, &mut findings);
-    let report = findings.report;
+    let canary = read(&root, &spec, settings, &mut findings).filter(|_| findings.report.is_admissible());
+    shape::judge(&shape::CANARY, &spec, &mut findings);
     Parsed {
-        canary: canary.filter(|_| report.is_admissible()),
-        report,
+        canary,
+        report: findings.report,
     }
 }
 
