@@ -16,8 +16,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("workload", &["model"]),
     ("metric", &["model"]),
     ("hook", &["model"]),
+    ("notify", &["model"]),
     ("net", &[]),
-    ("cluster", &[]),
+    ("cluster", &["lease"]),
+    ("lease", &[]),
     ("telemetry", &[]),
     ("pki", &[]),
     ("lint", &["api", "model", "policy"]),
@@ -28,9 +30,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "cluster",
             "hook",
+            "lease",
             "metric",
             "model",
             "net",
+            "notify",
             "rollout",
             "telemetry",
             "workload",
@@ -45,6 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cluster",
             "controller",
             "install",
+            "lease",
             "loadtester",
             "migrate",
             "model",
@@ -61,10 +66,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "app",
             "controller",
             "install",
+            "lease",
             "lint",
             "migrate",
             "model",
             "net",
+            "notify",
             "rollout",
             "telemetry",
             "workload",
@@ -75,7 +82,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Folders that decide or render, and the crates they must not name: a client, a socket, a task or a log.
-const PURE: &[&str] = &["model", "policy", "rollout", "workload", "metric", "hook"];
+const PURE: &[&str] = &[
+    "model", "policy", "rollout", "workload", "metric", "hook", "notify",
+];
 const IMPURE: &[&str] = &[
     "kube",
     "tokio",
