@@ -9,6 +9,11 @@
     clippy::panic,
     reason = "a test stops at the first surprise"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "shell: plays side by side, with a client of its own"
+)]
 
 mod conversion;
 mod kubectl;
@@ -38,7 +43,12 @@ type Play = fn(Scene) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 macro_rules! scenarios {
     ($($module:ident::$name:ident),* $(,)?) => {
-        [$((stringify!($name), (|scene| Box::pin($module::$name(scene))) as Play)),*]
+        [$({
+            fn play(scene: Scene) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+                Box::pin($module::$name(scene))
+            }
+            (stringify!($name), play as Play)
+        }),*]
     };
 }
 

@@ -50,7 +50,6 @@ pub(crate) async fn retries(scene: Scene) {
     );
     // L3: the failed image again is judged again.
     let generation = scene.image("deploy/podinfo", "podinfo:6.1.0").await;
-    scene.phase("podinfo", "Progressing").await;
     scene.ended("podinfo", generation, "Failed").await;
     // L4: the cause is gone, and an annotation of the pods makes a new revision.
     scene.measure(1.0);

@@ -95,8 +95,8 @@ impl Scene {
     }
 
     pub(crate) async fn is_absent(&self, what: &str) -> bool {
-        let found = self.kubectl(&["get", what, "--ignore-not-found", "-o", "name"]);
-        found.await.good().trim().is_empty()
+        let arguments = ["get", what, "--ignore-not-found", "-o", "name"];
+        self.kubectl(&arguments).await.good().trim().is_empty()
     }
 
     /// Watches an object until it is as expected.

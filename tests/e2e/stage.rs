@@ -30,7 +30,7 @@ pub(crate) struct Stage {
     pub(crate) stub: Stub,
     webhook: SocketAddr,
     verdigris: Mutex<Option<Child>>,
-    _others: Vec<Child>,
+    others: Vec<Child>,
     /// Tells namespaces of this run from those of others.
     pub(crate) mark: String,
 }
@@ -65,7 +65,7 @@ impl Stage {
             stub: Stub::start().await,
             webhook,
             verdigris: Mutex::new(None),
-            _others: Vec::new(),
+            others: Vec::new(),
             mark,
         };
         if let Some(file) = std::env::var_os("E2E_KUBECONFIG") {
@@ -118,7 +118,7 @@ impl Stage {
             println!("no prometheus on PATH: every metric comes from the stub");
         }
         self.serving = Some(serving);
-        self._others = others;
+        self.others = others;
     }
 
     fn start(&self, name: &str, program: &Path, arguments: &[&str]) -> Child {
@@ -173,8 +173,8 @@ impl Stage {
         let mut pause = tokio::time::interval(Duration::from_millis(200));
         for _ in 0..600 {
             pause.tick().await;
-            let found = self.kubectl(&["get", "validatingwebhookconfiguration", "verdigris"], "");
-            if found.await.ok {
+            let arguments = ["get", "validatingwebhookconfiguration", "verdigris"];
+            if self.kubectl(&arguments, "").await.ok {
                 return;
             }
         }
@@ -226,7 +226,10 @@ impl Stage {
     }
 
     /// Ends everything and cleans up.
-    pub(crate) async fn clear(self) {
+    pub(crate) async fn clear(mut self) {
+        for child in &mut self.others {
+            child.kill().await.unwrap();
+        }
         if let Some(cluster) = self.cluster {
             cluster.stop().await;
         }

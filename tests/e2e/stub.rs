@@ -1,5 +1,4 @@
 //! Hooks and a metric server on loopback, a room of their own for every namespace.
-#![expect(clippy::disallowed_methods, reason = "shell: serves beside the tests")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};

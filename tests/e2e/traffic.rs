@@ -1,5 +1,4 @@
 //! A client that never stops asking a Service, and counts what it gets.
-#![expect(clippy::disallowed_methods, reason = "shell: asks beside the scenario")]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
