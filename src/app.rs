@@ -1,7 +1,7 @@
 //! Composition root: start order, stop order, the only place that starts long-lived tasks.
 //!
 //! Start: TLS server first, then registration (`--install`), then caches and controller: the API server may call
-//! the webhooks before anything of ours has been listed. Stop: controller first, then registration is taken back,
+//! the webhooks before anything of ours has been listed. Admission reads the caches whoever runs the controller. Stop: controller first, then registration is taken back,
 //! then the server, which has answered until then. Every long-lived task is supervised: any of them ending ends
 //! the process with its reason.
 #![expect(
@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::cache::Caches;
 use crate::controller;
 use crate::install::{self, Registration};
 use crate::lease::{self, Election, Leadership};
@@ -103,6 +104,15 @@ pub fn migrate(
     })
 }
 
+/// Does what a person at a terminal asks, with a client of the context they named.
+pub fn at_a_terminal<T>(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    work: impl AsyncFnOnce(Client) -> T,
+) -> Result<T, Failure> {
+    runtime()?.block_on(async { Ok(work(client_of(kubeconfig, context).await?).await) })
+}
+
 /// Serves the load tester until SIGTERM or SIGINT.
 pub fn loadtester(listen: SocketAddr, timeout: Duration, namespaces: Option<Regex>) -> Result<(), Failure> {
     runtime()?.block_on(async {
@@ -157,9 +167,17 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
 }
 
 async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
+    client_of(kubeconfig, None).await
+}
+
+async fn client_of(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Failure> {
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
     let found = match kubeconfig {
         Some(path) => match Kubeconfig::read_from(path) {
-            Ok(file) => kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+            Ok(file) => kube::Config::from_custom_kubeconfig(file, &options)
                 .await
                 .map_err(|error| {
                     format!(
@@ -172,6 +190,9 @@ async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
                 path.display()
             )),
         },
+        None if context.is_some() => kube::Config::from_kubeconfig(&options)
+            .await
+            .map_err(|error| format!("--context: {error}; kubectl config get-contexts lists them")),
         None => kube::Config::infer()
             .await
             .map_err(|error| format!("no cluster: {error}; pass --kubeconfig, or run in a pod")),
@@ -221,7 +242,12 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     let (slot, address) = (keeper.slot(), bound.address());
 
     let (stop, stop_serving) = (stop_on_signal()?, CancellationToken::new());
+    let caches = Caches::new(config.controller.namespace.clone());
     let state = webhook::State::new(config.controller.settings.clone(), Arc::clone(&metrics))
+        .looking_around(
+            caches.clone(),
+            config.controller.rendering.selector_labels.clone(),
+        )
         .stopping_with(stop_serving.clone());
     let state = Arc::new(state);
     state.readiness().latch(Latch::Certificate);
@@ -273,15 +299,17 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         }
     };
     let stop_controller = stop.clone();
+    let mut control: JoinSet<Result<(), String>> = JoinSet::new();
+    control.spawn(caches.clone().keep(client.clone()));
     let controller = controller::run(
         client.clone(),
+        caches,
         config.controller.clone(),
         outbound,
         Arc::clone(&metrics),
         leadership,
         async move { stop_controller.cancelled().await },
     );
-    let mut control: JoinSet<Result<(), String>> = JoinSet::new();
     control.spawn(controller);
     let (publisher, installing) = (client.clone(), config.install);
     control.spawn(async move {

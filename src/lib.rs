@@ -9,14 +9,17 @@
 //! |---|---|---|
 //! | [`api`] | WIRE: what etcd may hold; conversion between versions | nothing of ours |
 //! | [`model`] | MEANING: the parsed Canary, its status, rules, PromQL | `api` |
+//! | [`policy`] | RULES of an organisation, pure; CEL | `model` |
 //! | [`rollout`] | DECISION: what happens next, pure | `model` |
 //! | [`workload`], [`metric`], [`hook`], [`notify`] | RENDERING: objects, queries, payloads, pure | `model` |
 //! | [`net`], [`telemetry`], [`pki`], [`lease`] | sockets, logs and series, certificates, leadership | nothing of ours |
 //! | [`cluster`] | the API server | `lease` |
-//! | [`webhook`] | SHELL of admission and conversion | `api`, `model`, `pki`, `net`, `telemetry` |
-//! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `lease`, `net`, `telemetry` |
+//! | [`cache`] | SHELL of the watches: the objects everybody reads | `cluster` |
+//! | [`webhook`] | SHELL of admission and conversion | `api`, `cache`, `model`, `pki`, `net`, `telemetry` |
+//! | [`controller`] | SHELL of the loop | decision, renderers, `cache`, `cluster`, `lease`, `net`, `telemetry` |
 //! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
 //! | [`migrate`] | stored objects, brought to v1beta1 | `api`, `cluster`, `install` |
+//! | [`console`] | what a person at a terminal asks and orders | `cluster`, `model`, `rollout`, `workload` |
 //! | [`loadtester`] | the service that hooks call | `model` |
 //! | [`app`] | composition root: start and stop order | everything |
 //! | [`cli`] | what was typed, and what it means | everything |
@@ -27,7 +30,8 @@
 //! # The path of a review
 //!
 //! socket ([`net::serve`]) → envelope ([`webhook`]) → v1beta1 JSON ([`api::convert`]) → every violation and warning
-//! at once ([`model::parse`]) → an answer in the spelling of the version the user wrote.
+//! at once ([`model::parse`]), and what its neighbours say ([`model::surroundings`], from [`cache`]) → an answer in the
+//! spelling of the version the user wrote.
 //!
 //! # The path of a Canary
 //!
@@ -37,8 +41,10 @@
 
 pub mod api;
 pub mod app;
+pub mod cache;
 pub mod cli;
 pub mod cluster;
+pub mod console;
 pub mod controller;
 pub mod hook;
 pub mod install;
@@ -50,6 +56,7 @@ pub mod model;
 pub mod net;
 pub mod notify;
 pub mod pki;
+pub mod policy;
 pub mod rollout;
 pub mod telemetry;
 pub mod webhook;

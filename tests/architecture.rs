@@ -24,10 +24,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pki", &[]),
     ("lint", &["api", "model", "policy"]),
     ("loadtester", &["model"]),
-    ("webhook", &["api", "model", "policy", "pki", "net", "telemetry"]),
+    ("cache", &["cluster"]),
+    (
+        "webhook",
+        &["api", "cache", "model", "policy", "pki", "net", "telemetry"],
+    ),
     (
         "controller",
         &[
+            "cache",
             "cluster",
             "hook",
             "lease",
@@ -40,12 +45,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "workload",
         ],
     ),
+    ("console", &["cluster", "model", "rollout", "workload"]),
     ("install", &["api", "cluster", "pki", "webhook"]),
     ("migrate", &["api", "cluster", "install"]),
     (
         "app",
         &[
             "api",
+            "cache",
             "cluster",
             "controller",
             "install",
@@ -64,6 +71,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "api",
             "app",
+            "console",
             "controller",
             "install",
             "lease",

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::cluster::{Kind, to_value};
+use crate::cluster::Kind;
 use crate::model::canary::{Canary, Provider, TargetKind};
+use crate::model::order;
 use crate::model::revision::{self, Revision};
 use crate::model::status::{self, Status};
 use crate::rollout::observed::{Block, Observed, Seen, Workload};
@@ -15,7 +16,7 @@ use crate::workload::{self, Rendering, SelectorLabel, mirror, primary_name, reco
 
 use super::index::{self, target_kind};
 use super::sums::{self, Content};
-use super::{Caches, Context, Error, block, configs};
+use super::{Context, Error, block, configs};
 
 /// The finalizer of `revertOnDeletion` (Flagger's name).
 pub(crate) const FINALIZER: &str = "finalizer.flagger.app";
@@ -53,6 +54,12 @@ pub(crate) async fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Resu
             blocked: None,
             deleting,
             has_finalizer,
+            order: wire
+                .pointer("/metadata/annotations")
+                .and_then(|annotations| annotations.get(order::ANNOTATION))
+                .and_then(Value::as_str)
+                .map(order::read),
+            skip_forbidden: None,
         },
         target: None,
         primary: None,
@@ -111,12 +118,11 @@ pub(super) async fn find(
     name: &str,
     cx: &Context,
 ) -> Result<Option<Value>, Error> {
-    let Some(store) = cx.caches.store(kind) else {
+    if !cx.caches.keeps(kind) {
         return Ok(cx.cluster.get(kind, namespace, name).await?);
-    };
-    let found = Caches::find(store, kind, namespace, name)
-        .map(|object| to_value(name, &object))
-        .transpose()?;
+    }
+    let found = cx.caches.get(kind, namespace, name);
+    let found = found.map(|object| Value::clone(&object));
     Ok(cx.cluster.newest(kind, namespace, name, found))
 }
 

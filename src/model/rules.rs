@@ -34,7 +34,7 @@ pub enum Scope {
     Canary,
     /// A Canary among the other objects of its cluster.
     Surroundings,
-    /// The change from one Canary to the next, or its deletion.
+    /// The change from one Canary to the next, its deletion, or that of what it refers to.
     Change,
     /// A query, inline or in a MetricTemplate.
     Query,
@@ -42,6 +42,10 @@ pub enum Scope {
     MetricTemplate,
     /// An AlertProvider.
     AlertProvider,
+    /// A Canary, MetricTemplate or AlertProvider under the policies of its organisation.
+    Organisation,
+    /// A CanaryPolicy.
+    Policy,
 }
 
 impl Scope {
@@ -54,6 +58,8 @@ impl Scope {
             Scope::Query => "query",
             Scope::MetricTemplate => "MetricTemplate",
             Scope::AlertProvider => "AlertProvider",
+            Scope::Organisation => "object under policies",
+            Scope::Policy => "CanaryPolicy",
         }
     }
 }
@@ -302,9 +308,33 @@ rules! {
         TEMPLATE_VARIABLE_UNUSED = "template-variable-unused" [131] Warning: "the template does not use this variable", "remove it";
         ALERT_PROVIDER_ABSENT = "alert-provider-absent" [161] Warning: "alerts are lost until it exists", "apply the AlertProvider";
         HOOK_SERVICE_ABSENT = "hook-service-absent" [149] Warning: "no Service of that name exists in the namespace", "check the host";
-        NOT_CHECKED = "surroundings-unknown" [] Warning: "the watch caches are not filled yet", "apply again later to have these rules answer";
+        NOT_CHECKED = "surroundings-unknown" [] Warning: "the watch caches are not filled yet, or do not cover it", "apply again later to have these rules answer";
         UNFAIR = "unfair-comparison" [] Warning: "the canary runs smaller than its primary, so latencies cannot be compared", "reference an autoscaler, or scale the target like the primary";
         RECONCILED = "reconciled-elsewhere" [70] Warning: "another tool reconciles this object and reverts what a rollout changes", "let the tool ignore replicas and selector";
+    }
+    Organisation {
+        POLICY_LIMITS = "policy-limits" [] Error: "a policy bounds this value", "keep within the bound, or ask for an exemption";
+        POLICY_REQUIRES = "policy-requires" [] Error: "a policy asks every Canary for this", "add it, or ask for an exemption";
+        POLICY_ALLOWS = "policy-allows" [] Error: "a policy lists the hosts and schemes that may be called", "call one of them, or ask for an exemption";
+        POLICY_FORBIDS = "policy-forbids" [] Error: "a policy forbids this", "remove it, or ask for an exemption";
+        POLICY_RULE = "policy-rule" [] Error: "a rule of a policy is not kept", "do as its message says, or ask for an exemption";
+        POLICY_RULE_FAILED = "policy-rule-failed" [] Error: "a rule that cannot be evaluated proves nothing, so an enforced one refuses", "ask the policy's owners to mend the rule";
+        POLICY_UNCHECKED = "policy-unchecked" [] Warning: "what the policy depends on is not known yet", "it is judged again before a run starts";
+        POLICY_EXEMPT = "policy-exempt" [] Warning: "an exemption holds, and ends", "be ready for its end";
+    }
+    Policy {
+        POLICY_EMPTY = "policy-empty" [] Warning: "it decides nothing", "add limits, rules or defaults";
+        POLICY_BOUNDS = "policy-bounds" [] Error: "no value keeps within these bounds", "write min below max, in the unit of the field";
+        POLICY_HOST = "policy-host" [] Error: "no host is ever matched by it", "write a host, host:port or *.domain";
+        POLICY_SELECTOR = "policy-selector" [] Error: "the selector cannot be read as Kubernetes reads it", "write matchLabels or matchExpressions";
+        POLICY_OBJECT_SELECTOR = "policy-object-selector" [] Warning: "who may label a Canary can label it out of an enforced policy", "select namespaces instead";
+        POLICY_RULE_NAME = "policy-rule-name" [] Error: "messages and exemptions go by the name of a rule", "give each rule a name of its own";
+        POLICY_CEL = "policy-cel" [] Error: "the rule could not be evaluated on any Canary", "mend it at the caret";
+        POLICY_CEL_ABSENT = "policy-cel-absent" [] Warning: "the rule fails on Canaries like this one, and an enforced rule that fails refuses", "ask with has() first";
+        POLICY_SIZE = "policy-size" [] Error: "every review pays for a policy this large", "split it into several policies";
+        POLICY_DEFAULTS = "policy-defaults" [] Error: "no Canary may hold this default", "correct or remove it";
+        POLICY_EXEMPTION = "policy-exemption" [] Error: "an exemption names whom, until when and why", "add namespace, until and reason";
+        POLICY_EXEMPTION_OVER = "policy-exemption-over" [] Warning: "the exemption has ended and exempts nobody", "remove it, or move its end";
     }
     Change {
         TARGET_CHANGED = "target-changed" [77] Error: "the old primary stays and the old target stays parked", "delete the Canary and create a new one";
@@ -315,6 +345,9 @@ rules! {
         PROVIDER_CHANGED = "provider-changed" [107] Warning: "objects of the previous provider stay behind", "delete them by hand";
         SCALER_CHANGED = "autoscaler-changed" [120] Warning: "the primary's old autoscaler stays behind", "delete it by hand";
         DELETED_PARKED = "deleted-while-parked" [78, 79] Warning: "the target stays at zero and the primary goes with the Canary: the application goes down", "set revertOnDeletion to true before, or scale the target up";
+        TEMPLATE_IN_USE = "template-in-use" [146] Warning: "every check of these Canaries fails until it exists again", "take the references out first";
+        TEMPLATE_BREAKS = "template-breaks-canary" [] Warning: "the Canary's checks fail with the new template", "change the Canary with the template";
+        ALERT_PROVIDER_IN_USE = "alert-provider-in-use" [] Warning: "alerts of these Canaries are lost until it exists again", "take the references out first";
         DELETED_BLOCKED = "deletion-waits" [80] Warning: "the finalizer waits for the target to serve again", "unset suspend, and see that the target exists";
     }
 }
@@ -351,10 +384,6 @@ pub const LEFT_OUT: &[(u16, &str)] = &[
     (
         135,
         "scrape configuration is rarely in annotations: any verdict would be a guess",
-    ),
-    (
-        146,
-        "deleting a template is not reviewed: a dead webhook must never block a delete",
     ),
     (154, "a note on Flagger's documentation"),
     (

@@ -13,6 +13,9 @@ use devcluster::DevCluster;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
+#[path = "admission.rs"]
+mod admission;
+
 use crate::kubectl::{Said, kubectl, said};
 
 const ALPHA: &str = "canaries.v1alpha3.flagger.app";

@@ -12,14 +12,14 @@ use super::canary::{Canary, Identity, Provider, TargetKind};
 use super::default;
 use super::names;
 use super::rules;
-use super::violation::Report;
+use super::violation::{Report, Segment, Violation};
 use fields::{Field, Findings};
 
 mod alert_provider;
 mod alerts;
 mod analysis;
 mod bounds;
-pub(in crate::model) mod fields;
+pub(crate) mod fields;
 mod hooks;
 mod metric_template;
 mod metrics;
@@ -68,8 +68,28 @@ pub struct Parsed {
     /// The Canary, when nothing in the report makes it impossible to obey. (Odd values in fields nobody here reads are
     /// refused at admission and do not stop a stored object.)
     pub canary: Option<Canary>,
+    /// What can be read of a Canary that has to be refused.
+    draft: Option<Canary>,
     /// Everything found.
     pub report: Report,
+}
+
+impl Parsed {
+    /// The Canary for those who ask what is around it, so that a mistake elsewhere in the manifest hides nothing;
+    /// `None` when the mistake is in what they go by.
+    pub fn legible(&self) -> Option<&Canary> {
+        const GONE_BY: [&str; 5] = ["targetRef", "service", "provider", "autoscalerRef", "analysis"];
+        let rests_on = |violation: &Violation| match violation.path.segments() {
+            [Segment::Key(root), Segment::Key(part), rest @ ..] if root == "spec" => {
+                GONE_BY.contains(&part.as_str()) && (part != "analysis" || rest.is_empty())
+            }
+            _ => true,
+        };
+        let draft = self.draft.as_ref();
+        self.canary
+            .as_ref()
+            .or(draft.filter(|_| !self.report.violations.iter().any(rests_on)))
+    }
 }
 
 /// What the parts of a Canary need to know of each other.
@@ -99,10 +119,16 @@ pub fn canary(object: &Value, settings: &Settings) -> Parsed {
     };
     let root = Field::root(object);
     let spec = root.get("spec");
-    let canary = read(&root, &spec, settings, &mut findings).filter(|_| findings.report.is_admissible());
+    let canary = read(&root, &spec, settings, &mut findings);
+    let (canary, draft) = if findings.report.is_admissible() {
+        (canary, None)
+    } else {
+        (None, canary)
+    };
     shape::judge(&shape::CANARY, &spec, &mut findings);
     Parsed {
         canary,
+        draft,
         report: findings.report,
     }
 }
