@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::audit;
 use crate::controller;
 use crate::install::{self, Registration};
 use crate::lease::{self, Election, Leadership};
@@ -37,6 +38,7 @@ use crate::net::serve::{self, Farewell, Limits};
 use crate::pki;
 use crate::pki::store::Store;
 use crate::pki::{Keeper, Names};
+use crate::policy::Shared;
 use crate::telemetry::Metrics;
 use crate::webhook::{self, Latch};
 
@@ -221,7 +223,9 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     let (slot, address) = (keeper.slot(), bound.address());
 
     let (stop, stop_serving) = (stop_on_signal()?, CancellationToken::new());
+    let policies = Arc::new(Shared::default());
     let state = webhook::State::new(config.controller.settings.clone(), Arc::clone(&metrics))
+        .with_policies(Arc::clone(&policies))
         .stopping_with(stop_serving.clone());
     let state = Arc::new(state);
     state.readiness().latch(Latch::Certificate);
@@ -272,17 +276,41 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
             leadership
         }
     };
-    let stop_controller = stop.clone();
+    let (rules, auditor) = audit::pair(
+        &client,
+        &policies,
+        Arc::clone(&metrics),
+        config.controller.settings.provider.as_str(),
+    );
+    let listed = CancellationToken::new();
+    let (stop_controller, auditing) = (stop.clone(), leadership.clone());
     let controller = controller::run(
         client.clone(),
         config.controller.clone(),
         outbound,
+        policies,
         Arc::clone(&metrics),
         leadership,
         async move { stop_controller.cancelled().await },
     );
     let mut control: JoinSet<Result<(), String>> = JoinSet::new();
-    control.spawn(controller);
+    let (latched, told) = (Arc::clone(&state), listed.clone());
+    control.spawn(rules.keep(move || {
+        latched.readiness().latch(Latch::Policies);
+        told.cancel();
+    }));
+    let stop_waiting = stop.clone();
+    control.spawn(async move {
+        // No run starts before it is known which policies it must keep.
+        tokio::select! {
+            () = listed.cancelled() => controller.await,
+            () = stop_waiting.cancelled() => Ok(()),
+        }
+    });
+    control.spawn(async move {
+        auditor.audit(auditing).await;
+        Err("the audit of policies ended".to_owned())
+    });
     let (publisher, installing) = (client.clone(), config.install);
     control.spawn(async move {
         let publish = |bundle: String| {

@@ -14,8 +14,9 @@
 //! | [`workload`], [`metric`], [`hook`], [`notify`] | RENDERING: objects, queries, payloads, pure | `model` |
 //! | [`net`], [`telemetry`], [`pki`], [`lease`] | sockets, logs and series, certificates, leadership | nothing of ours |
 //! | [`cluster`] | the API server | `lease` |
-//! | [`webhook`] | SHELL of admission and conversion | `api`, `model`, `pki`, `net`, `telemetry` |
-//! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `lease`, `net`, `telemetry` |
+//! | [`webhook`] | SHELL of admission and conversion | `api`, `model`, `policy`, `pki`, `net`, `telemetry` |
+//! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `lease`, `net`, `policy`, `telemetry` |
+//! | [`audit`] | SHELL of policies: those in force, and what they find in the cluster | `cluster`, `lease`, `model`, `policy`, `telemetry` |
 //! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
 //! | [`migrate`] | stored objects, brought to v1beta1 | `api`, `cluster`, `install` |
 //! | [`loadtester`] | the service that hooks call | `model` |
@@ -38,6 +39,7 @@
 
 pub mod api;
 pub mod app;
+pub mod audit;
 pub mod cli;
 pub mod cluster;
 pub mod controller;

@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pki", &[]),
     ("lint", &["api", "model", "policy"]),
     ("loadtester", &["model"]),
+    ("audit", &["cluster", "lease", "model", "policy", "telemetry"]),
     ("webhook", &["api", "model", "policy", "pki", "net", "telemetry"]),
     (
         "controller",
@@ -35,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "model",
             "net",
             "notify",
+            "policy",
             "rollout",
             "telemetry",
             "workload",
@@ -46,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "app",
         &[
             "api",
+            "audit",
             "cluster",
             "controller",
             "install",
@@ -55,6 +58,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "model",
             "net",
             "pki",
+            "policy",
             "telemetry",
             "webhook",
         ],

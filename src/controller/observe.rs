@@ -51,6 +51,7 @@ pub(crate) async fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Resu
             target_equals_primary: false,
             services_ready: false,
             blocked: None,
+            forbidden: None,
             deleting,
             has_finalizer,
         },

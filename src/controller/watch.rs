@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::cluster::{Cluster, Kind, to_value};
 use crate::lease::Leadership;
 use crate::net::outbound::Outbound;
+use crate::policy::Shared;
 use crate::telemetry::Metrics;
 use crate::workload::config::ConfigKind;
 
@@ -156,6 +157,7 @@ pub async fn run(
     client: Client,
     config: Config,
     outbound: Outbound,
+    policies: Arc<Shared>,
     metrics: Arc<Metrics>,
     leadership: Leadership,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
@@ -222,6 +224,7 @@ pub async fn run(
         cluster,
         caches,
         outbound,
+        policies,
         config,
         metrics,
         leadership,

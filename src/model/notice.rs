@@ -57,6 +57,8 @@ pub enum Reason {
     Blocked,
     /// Another program keeps setting a field that is ours.
     Contested,
+    /// A policy of the organisation forbids the run.
+    PolicyViolation,
     /// The Canary is suspended.
     Suspended,
     /// The Canary is being deleted.
@@ -90,6 +92,7 @@ impl Reason {
             Reason::ProviderNotSupported => "ProviderNotSupported",
             Reason::Blocked => "Blocked",
             Reason::Contested => "Contested",
+            Reason::PolicyViolation => "PolicyViolation",
             Reason::Suspended => "Suspended",
             Reason::Terminating => "Terminating",
             Reason::ReconcileError => "ReconcileError",

@@ -22,6 +22,8 @@ pub struct Observed {
     /// somebody else, an apex Service another controller owns, a Flagger controller is alive, another Canary has
     /// the target). `None`: nothing blocks.
     pub blocked: Option<Block>,
+    /// Why no new run may start (policies of the organisation); a run that is on its way goes on.
+    pub forbidden: Option<Block>,
     /// `metadata.deletionTimestamp` is set.
     pub deleting: bool,
     /// Our finalizer (`finalizer.flagger.app`) is on the object.

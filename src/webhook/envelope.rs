@@ -37,6 +37,9 @@ pub(super) struct Envelope {
     /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
     #[serde(default)]
     pub(super) operation: String,
+    /// Who asks.
+    #[serde(default)]
+    pub(super) user_info: Value,
     /// Nothing of this will be stored.
     #[serde(default)]
     pub(super) dry_run: Option<bool>,

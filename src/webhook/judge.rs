@@ -1,13 +1,16 @@
 //! What is thought of a request: pure. Converts to v1beta1, parses, ratchets, spells paths as their author did.
 
 use http::StatusCode;
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 use crate::api;
 use crate::model::violation::{Code, FieldPath, Report, Segment, Violation, spelled_for};
 use crate::model::{default, parse};
+use crate::policy;
 
 use super::envelope::Envelope;
+use super::guard::{Guard, Opinion};
 
 /// The API group of everything reviewed.
 const GROUP: &str = "flagger.app";
@@ -138,13 +141,25 @@ enum Subject {
     Canary,
     MetricTemplate,
     AlertProvider,
+    Policy,
 }
 
 impl Subject {
     /// By the pair of resource and kind: a request that names one and carries the other is not for us.
     fn of(envelope: &Envelope) -> Option<Self> {
         let (resource, kind) = (&envelope.resource, &envelope.kind);
-        if resource.group != GROUP || kind.group != GROUP || resource.version != kind.version {
+        if resource.group != kind.group || resource.version != kind.version {
+            return None;
+        }
+        if kind.group == policy::GROUP {
+            let names = (
+                resource.resource.as_str(),
+                kind.kind.as_str(),
+                kind.version.as_str(),
+            );
+            return (names == ("canarypolicies", "CanaryPolicy", "v1alpha1")).then_some(Subject::Policy);
+        }
+        if kind.group != GROUP {
             return None;
         }
         match (
@@ -160,8 +175,8 @@ impl Subject {
     }
 }
 
-/// Judges one request.
-pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings) -> Verdict {
+/// Judges one request, by the rules of the manifest and by the organisation's policies.
+pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings, guard: &Guard) -> Verdict {
     if matches!(envelope.operation.as_str(), "DELETE" | "CONNECT") {
         return Verdict::allowed();
     }
@@ -190,22 +205,37 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings)
     }
 
     let version = envelope.written_version();
+    let opinion = match subject {
+        Subject::Canary | Subject::MetricTemplate | Subject::AlertProvider => {
+            guard.opinion(envelope, object, old, settings)
+        }
+        Subject::Policy => Opinion::default(),
+    };
+    let whole = opinion.whole.as_ref().unwrap_or(object);
     let Report {
         mut violations,
         warnings,
-    } = report(subject, object, settings);
+    } = report(subject, whole, settings, guard);
+    violations.extend(opinion.report.violations);
     let mut told = Vec::new();
     if let Some(old) = old {
-        told = ratchet(&mut violations, &report(subject, old, settings).violations);
+        let mut before = report(subject, old, settings, guard).violations;
+        before.extend(opinion.before);
+        told = ratchet(&mut violations, &before);
     }
     let line = |violation: &Violation| {
         let field = spelled_for(&violation.path, version, object);
         format!("{field}: {}", violation.sentence())
     };
-    let warnings: Vec<String> = told.iter().chain(&warnings).map(line).collect();
+    let warnings: Vec<String> = told
+        .iter()
+        .chain(&warnings)
+        .chain(&opinion.report.warnings)
+        .map(line)
+        .collect();
     if violations.is_empty() {
         let patch = match hook {
-            Hook::Mutate if subject == Subject::Canary => defaults(object),
+            Hook::Mutate if subject == Subject::Canary => defaults(opinion.defaults, whole),
             Hook::Mutate | Hook::Validate => None,
         };
         return Verdict::Allowed { patch, warnings };
@@ -222,7 +252,7 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings)
     }
 }
 
-fn report(subject: Subject, object: &Value, settings: &parse::Settings) -> Report {
+fn report(subject: Subject, object: &Value, settings: &parse::Settings, guard: &Guard) -> Report {
     match subject {
         Subject::Canary if object["apiVersion"] == "flagger.app/v1alpha3" => {
             // The schema of v1alpha3 is open: nobody else tells its author about a misspelt field.
@@ -235,12 +265,15 @@ fn report(subject: Subject, object: &Value, settings: &parse::Settings) -> Repor
         Subject::Canary => parse::canary(object, settings).report,
         Subject::MetricTemplate => parse::metric_template(object, settings),
         Subject::AlertProvider => parse::alert_provider(object, settings),
+        Subject::Policy => policy::validate(object, guard.now()),
     }
 }
 
-/// The defaults as a JSON Patch, `None` when there is nothing to write down.
-fn defaults(object: &Value) -> Option<Vec<u8>> {
-    let patch = default::patch(object);
+/// The defaults as a JSON Patch, `None` when there is nothing to write down: those of the policies first, then what
+/// is missing in the object that has them.
+fn defaults(of_policies: Vec<PatchOperation>, whole: &Value) -> Option<Vec<u8>> {
+    let mut patch = of_policies;
+    patch.extend(default::patch(whole));
     if patch.is_empty() {
         return None;
     }
@@ -333,7 +366,7 @@ fn unexpected(envelope: &Envelope) -> String {
     let (resource, kind) = (&envelope.resource, &envelope.kind);
     format!(
         "request.resource: {}.{}.{} with kind {}/{} {} is not reviewed here; expected canaries, metrictemplates or \
-         alertproviders of {}; correct the rules of the webhook configuration",
+         alertproviders of {}, or canarypolicies of verdigris.dev; correct the rules of the webhook configuration",
         resource.resource, resource.version, resource.group, kind.group, kind.version, kind.kind, GROUP
     )
 }

@@ -12,6 +12,7 @@ mod answer;
 mod body;
 mod budget;
 mod envelope;
+mod guard;
 mod judge;
 mod ready;
 
@@ -25,11 +26,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri, header};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::convert::{Reviewed, review_bytes};
 use crate::model::parse::Settings;
+use crate::policy::{Set, Shared};
 use crate::telemetry::Metrics;
 
 pub use budget::Budgets;
@@ -38,11 +41,13 @@ pub use ready::{Latch, Readiness};
 
 use answer::Refusal;
 use envelope::Envelope;
+use guard::Guard;
 use judge::Verdict;
 
 /// What the handlers share.
 pub struct State {
     settings: Settings,
+    policies: Arc<Shared>,
     metrics: Arc<Metrics>,
     budgets: Budgets,
     readiness: Readiness,
@@ -54,11 +59,19 @@ impl State {
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         Self {
             settings,
+            policies: Arc::new(Shared::fixed(Set::default())),
             metrics,
             budgets: Budgets::default(),
             readiness: Readiness::default(),
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Objects are judged by these policies, too. Without them there are none.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Arc<Shared>) -> Self {
+        self.policies = policies;
+        self
     }
 
     /// Other budgets than the usual.
@@ -73,6 +86,11 @@ impl State {
     pub fn stopping_with(mut self, stop: CancellationToken) -> Self {
         self.stop = stop;
         self
+    }
+
+    /// The policies in force now.
+    fn guard(&self) -> Guard {
+        Guard::new(self.policies.current(), Timestamp::now())
     }
 
     /// The parts readiness is made of; each is latched once true.
@@ -172,11 +190,11 @@ async fn admit(
     };
     let allowed = body::deadline(uri);
     let uid: Arc<OnceLock<String>> = Arc::default();
-    let (settings, known) = (state.settings.clone(), Arc::clone(&uid));
+    let (judging, known) = (Arc::clone(state), Arc::clone(&uid));
     // The permit travels with the work: work that outlives its deadline still counts against the budget.
     let work = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        review(hook, &bytes, &settings, &known)
+        review(hook, &bytes, &judging, &known)
     });
     let refuse = |code, message: &str| match uid.get() {
         Some(uid) => answer::admission(uid, Verdict::failed(code, message)),
@@ -215,22 +233,29 @@ async fn admit(
 fn review(
     hook: Hook,
     bytes: &Bytes,
-    settings: &Settings,
+    state: &State,
     uid: &OnceLock<String>,
 ) -> Result<(Envelope, Verdict), Refusal> {
     let envelope = Envelope::decode(bytes, |found| {
         // Only ever set here, once.
         let _ = uid.set(found.to_owned());
     })?;
-    let verdict =
-        catch_unwind(AssertUnwindSafe(|| judge::judge(hook, &envelope, settings))).unwrap_or_else(|panic| {
-            tracing::error!(
-                uid = envelope.uid,
-                reason = panic_text(&*panic),
-                "review panicked"
-            );
-            Verdict::panicked()
-        });
+    let guard = state.guard();
+    let judged = AssertUnwindSafe(|| judge::judge(hook, &envelope, &state.settings, &guard));
+    let verdict = catch_unwind(judged).unwrap_or_else(|panic| {
+        tracing::error!(
+            uid = envelope.uid,
+            reason = panic_text(&*panic),
+            "review panicked"
+        );
+        Verdict::panicked()
+    });
+    // The API server asks /mutate first, and a dry run leaves no trace.
+    if hook == Hook::Mutate && envelope.dry_run != Some(true) {
+        for hit in guard.into_hits().iter().filter(|hit| !hit.exempt) {
+            state.metrics.policy_breach(&hit.policy, hit.mode.as_str());
+        }
+    }
     Ok((envelope, verdict))
 }
 

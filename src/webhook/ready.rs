@@ -13,24 +13,32 @@ pub enum Latch {
     SelfCall,
     /// Every target (webhook configurations, CRDs) trusts our authority.
     Trusted,
+    /// Policies and namespaces have been listed.
+    Policies,
 }
 
 impl Latch {
     /// Every part, in the order they usually come true.
-    pub const ALL: [Latch; 3] = [Latch::Certificate, Latch::SelfCall, Latch::Trusted];
+    pub const ALL: [Latch; 4] = [
+        Latch::Certificate,
+        Latch::SelfCall,
+        Latch::Trusted,
+        Latch::Policies,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
             Latch::Certificate => "certificate",
             Latch::SelfCall => "self-call",
             Latch::Trusted => "trusted-by-targets",
+            Latch::Policies => "policies-listed",
         }
     }
 }
 
 /// The parts that came true so far.
 #[derive(Debug, Default)]
-pub struct Readiness([AtomicBool; 3]);
+pub struct Readiness([AtomicBool; 4]);
 
 impl Readiness {
     /// Says that a part is true, from now on.
@@ -49,11 +57,12 @@ impl Readiness {
     }
 
     fn of(&self, part: Latch) -> &AtomicBool {
-        let [certificate, self_call, trusted] = &self.0;
+        let [certificate, self_call, trusted, policies] = &self.0;
         match part {
             Latch::Certificate => certificate,
             Latch::SelfCall => self_call,
             Latch::Trusted => trusted,
+            Latch::Policies => policies,
         }
     }
 }

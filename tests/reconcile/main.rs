@@ -9,6 +9,7 @@
 )]
 
 mod leaders;
+mod policies;
 mod world;
 
 use serde_json::{Value, json};

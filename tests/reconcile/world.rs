@@ -32,6 +32,7 @@ use verdigris::controller;
 use verdigris::lease::{self, Election, Leadership};
 use verdigris::model::parse::Settings;
 use verdigris::net::outbound::{Outbound, Reach};
+use verdigris::policy::{Set, Shared};
 use verdigris::telemetry::Metrics;
 use verdigris::workload;
 
@@ -50,6 +51,8 @@ pub(crate) struct World {
     controller: Option<JoinHandle<Result<(), String>>>,
     pub(crate) stub: Stub,
     pub(crate) tracking: bool,
+    /// What the organisation asks: nothing, at first.
+    pub(crate) policies: Arc<Shared>,
 }
 
 impl World {
@@ -80,6 +83,7 @@ impl World {
             controller: None,
             stub: Stub::start().await,
             tracking: true,
+            policies: Arc::new(Shared::fixed(Set::default())),
         };
         world.found().await;
         world
@@ -174,6 +178,7 @@ impl World {
             self.watched.clone(),
             config,
             outbound,
+            Arc::clone(&self.policies),
             Arc::new(Metrics::new()),
             leadership,
             std::future::pending(),

@@ -139,6 +139,7 @@ fn every_combination_keeps_the_laws() {
         services_ready: true,
         blocked: None,
         deleting: false,
+        forbidden: None,
         has_finalizer: false,
     };
     for strategy in strategies() {
@@ -247,6 +248,7 @@ fn rest_is_a_fixed_point() {
             services_ready: true,
             blocked: None,
             deleting: false,
+            forbidden: None,
             has_finalizer: false,
         };
         // A status of before there was a condition Ready gets it once.

@@ -303,6 +303,7 @@ impl World {
             services_ready: self.services && self.apex_on_primary,
             blocked: self.blocked.clone(),
             deleting: self.deleting,
+            forbidden: None,
             has_finalizer: self.finalizer,
         }
     }
