@@ -25,10 +25,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lint", &["api", "model", "policy"]),
     ("loadtester", &["model"]),
     ("audit", &["cluster", "lease", "model", "policy", "telemetry"]),
-    ("webhook", &["api", "model", "policy", "pki", "net", "telemetry"]),
+    ("cache", &["cluster"]),
+    (
+        "webhook",
+        &["api", "cache", "model", "policy", "pki", "net", "telemetry"],
+    ),
     (
         "controller",
         &[
+            "cache",
             "cluster",
             "hook",
             "lease",
@@ -49,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "api",
             "audit",
+            "cache",
             "cluster",
             "controller",
             "install",

@@ -40,7 +40,7 @@ impl Kind {
         kind: "AlertProvider",
         plural: "alertproviders",
     };
-    /// Core Namespace.
+    /// Core Namespace, cluster-scoped.
     pub const NAMESPACE: Kind = Kind {
         group: "",
         version: "v1",

@@ -1,14 +1,20 @@
-//! What is thought of a request: pure. Converts to v1beta1, parses, ratchets, spells paths as their author did.
+//! What is thought of a request: pure. Converts to v1beta1, parses, looks around, ratchets, spells paths as their
+//! author did. A deletion is never refused.
+
+use std::borrow::Cow;
 
 use http::StatusCode;
 use json_patch::PatchOperation;
 use serde_json::Value;
 
 use crate::api;
+use crate::model::surroundings::users::{self, Referred};
+use crate::model::surroundings::{Seen, look_around};
 use crate::model::violation::{Code, FieldPath, Report, Segment, Violation, spelled_for};
-use crate::model::{default, parse};
+use crate::model::{change, default, parse};
 use crate::policy;
 
+use super::around::Around;
 use super::envelope::Envelope;
 use super::guard::{Guard, Opinion};
 
@@ -98,6 +104,16 @@ impl Verdict {
         }
     }
 
+    /// A deletion that could not be judged.
+    pub(super) fn unjudged() -> Self {
+        Verdict::Allowed {
+            patch: None,
+            warnings: vec![
+                "the deletion could not be reviewed; the log of verdigris has the reason".to_owned(),
+            ],
+        }
+    }
+
     pub(super) fn panicked() -> Self {
         Verdict::Failed {
             code: StatusCode::INTERNAL_SERVER_ERROR,
@@ -175,17 +191,26 @@ impl Subject {
     }
 }
 
-/// Judges one request, by the rules of the manifest and by the organisation's policies.
-pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings, guard: &Guard) -> Verdict {
-    if matches!(envelope.operation.as_str(), "DELETE" | "CONNECT") {
-        return Verdict::allowed();
-    }
+/// Judges one request, by the rules of the manifest, by what `around` knows, if caches are kept, and by the
+/// organisation's policies.
+pub(super) fn judge(
+    hook: Hook,
+    envelope: &Envelope,
+    settings: &parse::Settings,
+    around: Option<&Around>,
+    guard: &Guard,
+) -> Verdict {
     if envelope
         .sub_resource
         .as_deref()
         .is_some_and(|sub| !sub.is_empty())
     {
         return Verdict::allowed();
+    }
+    match envelope.operation.as_str() {
+        "DELETE" => return deletion(envelope, settings, around),
+        "CONNECT" => return Verdict::allowed(),
+        _ => {}
     }
     let Some(subject) = Subject::of(envelope) else {
         return Verdict::failed(StatusCode::BAD_REQUEST, unexpected(envelope));
@@ -215,24 +240,22 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings,
     let Report {
         mut violations,
         warnings,
-    } = report(subject, whole, settings, guard);
+    } = report(subject, whole, settings, around, guard);
     violations.extend(opinion.report.violations);
     let mut told = Vec::new();
     if let Some(old) = old {
-        let mut before = report(subject, old, settings, guard).violations;
-        before.extend(opinion.before);
-        told = ratchet(&mut violations, &before);
+        // What was wrong before matters only when something is wrong now.
+        if !violations.is_empty() {
+            let mut before = report(subject, old, settings, around, guard).violations;
+            before.extend(opinion.before);
+            told = ratchet(&mut violations, &before);
+        }
+        let made = step(subject, old, object, settings, around);
+        violations.extend(made.violations);
+        told.extend(made.warnings);
     }
-    let line = |violation: &Violation| {
-        let field = spelled_for(&violation.path, version, object);
-        format!("{field}: {}", violation.sentence())
-    };
-    let warnings: Vec<String> = told
-        .iter()
-        .chain(&warnings)
-        .chain(&opinion.report.warnings)
-        .map(line)
-        .collect();
+    let all = told.iter().chain(&warnings).chain(&opinion.report.warnings);
+    let warnings = lines(all, version, object);
     if violations.is_empty() {
         let patch = match hook {
             Hook::Mutate if subject == Subject::Canary => defaults(opinion.defaults, whole),
@@ -252,21 +275,108 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings,
     }
 }
 
-fn report(subject: Subject, object: &Value, settings: &parse::Settings, guard: &Guard) -> Report {
-    match subject {
-        Subject::Canary if object["apiVersion"] == "flagger.app/v1alpha3" => {
-            // The schema of v1alpha3 is open: nobody else tells its author about a misspelt field.
-            let settings = parse::Settings {
-                unknown_fields: true,
-                ..settings.clone()
-            };
-            parse::canary(&api::convert::respelled(object.clone()), &settings).report
+/// What a deletion leaves behind. Never refuses, whatever arrives.
+fn deletion(envelope: &Envelope, settings: &parse::Settings, around: Option<&Around>) -> Verdict {
+    let (Some(subject), Some(old)) = (Subject::of(envelope), &envelope.old_object) else {
+        return Verdict::allowed();
+    };
+    let users = |referred| around.map_or_else(Vec::new, |around| around.users(referred, old));
+    let report = match subject {
+        Subject::Canary => {
+            let (canary, _) = at_v1beta1(old, settings);
+            let target = around.map_or(Seen::Unknown, |around| around.target_of(&canary));
+            change::deletion(&canary, &target)
         }
-        Subject::Canary => parse::canary(object, settings).report,
+        Subject::MetricTemplate => users::deleted(Referred::MetricTemplate, &users(Referred::MetricTemplate)),
+        Subject::AlertProvider => users::deleted(Referred::AlertProvider, &users(Referred::AlertProvider)),
+        Subject::Policy => Report::default(),
+    };
+    Verdict::Allowed {
+        patch: None,
+        warnings: lines(&report.warnings, envelope.written_version(), old),
+    }
+}
+
+/// Everything wrong with one object, by itself and among its neighbours.
+fn report(
+    subject: Subject,
+    object: &Value,
+    settings: &parse::Settings,
+    around: Option<&Around>,
+    guard: &Guard,
+) -> Report {
+    match subject {
+        Subject::Canary => {
+            let (canary, settings) = at_v1beta1(object, settings);
+            let parsed = parse::canary(&canary, &settings);
+            let seen = around
+                .zip(parsed.legible())
+                .map(|(around, canary)| look_around(canary, &around.of(canary)));
+            let mut report = parsed.report;
+            report.merge(seen.unwrap_or_default());
+            report
+        }
         Subject::MetricTemplate => parse::metric_template(object, settings),
         Subject::AlertProvider => parse::alert_provider(object, settings),
         Subject::Policy => policy::validate(object, guard.now()),
     }
+}
+
+/// What the step from one object to the next breaks.
+fn step(
+    subject: Subject,
+    old: &Value,
+    new: &Value,
+    settings: &parse::Settings,
+    around: Option<&Around>,
+) -> Report {
+    match subject {
+        Subject::Canary => {
+            let ((old, _), (new, _)) = (at_v1beta1(old, settings), at_v1beta1(new, settings));
+            change::update(&old, &new)
+        }
+        Subject::MetricTemplate => {
+            let users = around.map_or_else(Vec::new, |around| around.users(Referred::MetricTemplate, new));
+            let users: Vec<_> = users
+                .iter()
+                .filter_map(|user| parse::canary(user, settings).canary)
+                .collect();
+            users::template_changed(&users, old, new)
+        }
+        Subject::AlertProvider | Subject::Policy => Report::default(),
+    }
+}
+
+/// A Canary object as v1beta1 spells it, and the settings it is judged by.
+fn at_v1beta1<'a>(
+    object: &'a Value,
+    settings: &'a parse::Settings,
+) -> (Cow<'a, Value>, Cow<'a, parse::Settings>) {
+    if object["apiVersion"] != "flagger.app/v1alpha3" {
+        return (Cow::Borrowed(object), Cow::Borrowed(settings));
+    }
+    // The schema of v1alpha3 is open: nobody else tells its author about a misspelt field.
+    let settings = parse::Settings {
+        unknown_fields: true,
+        ..settings.clone()
+    };
+    (
+        Cow::Owned(api::convert::respelled(object.clone())),
+        Cow::Owned(settings),
+    )
+}
+
+/// Warnings as the author of `object` reads them.
+fn lines<'a>(
+    warnings: impl IntoIterator<Item = &'a Violation>,
+    version: &str,
+    object: &Value,
+) -> Vec<String> {
+    let line = |violation: &Violation| {
+        let field = spelled_for(&violation.path, version, object);
+        format!("{field}: {}", violation.sentence())
+    };
+    warnings.into_iter().map(line).collect()
 }
 
 /// The defaults as a JSON Patch, `None` when there is nothing to write down: those of the policies first, then what

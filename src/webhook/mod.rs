@@ -9,6 +9,7 @@
 )]
 
 mod answer;
+mod around;
 mod body;
 mod budget;
 mod envelope;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::convert::{Reviewed, review_bytes};
+use crate::cache::Caches;
 use crate::model::parse::Settings;
 use crate::policy::{Set, Shared};
 use crate::telemetry::Metrics;
@@ -40,14 +42,19 @@ pub use judge::Hook;
 pub use ready::{Latch, Readiness};
 
 use answer::Refusal;
-use envelope::Envelope;
+use around::Around;
+use envelope::{Envelope, Opening};
 use guard::Guard;
 use judge::Verdict;
+
+/// Reviews up to this size, bytes, are judged where they arrive: the way to another thread and back would cost as much.
+const AT_ONCE: usize = 64 << 10;
 
 /// What the handlers share.
 pub struct State {
     settings: Settings,
     policies: Arc<Shared>,
+    around: Option<Around>,
     metrics: Arc<Metrics>,
     budgets: Budgets,
     readiness: Readiness,
@@ -60,6 +67,7 @@ impl State {
         Self {
             settings,
             policies: Arc::new(Shared::fixed(Set::default())),
+            around: None,
             metrics,
             budgets: Budgets::default(),
             readiness: Readiness::default(),
@@ -71,6 +79,14 @@ impl State {
     #[must_use]
     pub fn with_policies(mut self, policies: Arc<Shared>) -> Self {
         self.policies = policies;
+        self
+    }
+
+    /// Canaries are judged by what these caches hold around them, too; `selector_labels` are those that may tell the
+    /// pods of a target. Without caches nothing is said about neighbours.
+    #[must_use]
+    pub fn looking_around(mut self, caches: Caches, selector_labels: Vec<String>) -> Self {
+        self.around = Some(Around::new(caches, selector_labels));
         self
     }
 
@@ -189,19 +205,25 @@ async fn admit(
         }
     };
     let allowed = body::deadline(uri);
-    let uid: Arc<OnceLock<String>> = Arc::default();
-    let (judging, known) = (Arc::clone(state), Arc::clone(&uid));
-    // The permit travels with the work: work that outlives its deadline still counts against the budget.
-    let work = tokio::task::spawn_blocking(move || {
+    let opening: Arc<OnceLock<Opening>> = Arc::default();
+    let (judging, known) = (Arc::clone(state), Arc::clone(&opening));
+    let small = bytes.len() <= AT_ONCE;
+    let work = move || {
+        // The permit travels with the work: work that outlives its deadline still counts against the budget.
         let _permit = permit;
         review(hook, &bytes, &judging, &known)
-    });
-    let refuse = |code, message: &str| match uid.get() {
-        Some(uid) => answer::admission(uid, Verdict::failed(code, message)),
+    };
+    let refuse = |code, message: &str| match opening.get() {
+        Some(opening) => answer::admission(&opening.uid, opening.failed(code, message)),
         None => Refusal::new(code, message).into_response(),
     };
     let left = allowed.saturating_sub(began.elapsed());
-    match tokio::time::timeout(left, work).await {
+    let done = if small {
+        Ok(Ok(work()))
+    } else {
+        tokio::time::timeout(left, tokio::task::spawn_blocking(work)).await
+    };
+    match done {
         Ok(Ok(Ok((envelope, verdict)))) => {
             count(verdict.word());
             if !verdict.is_allowed() {
@@ -234,21 +256,26 @@ fn review(
     hook: Hook,
     bytes: &Bytes,
     state: &State,
-    uid: &OnceLock<String>,
+    known: &OnceLock<Opening>,
 ) -> Result<(Envelope, Verdict), Refusal> {
-    let envelope = Envelope::decode(bytes, |found| {
+    let envelope = Envelope::decode(bytes, |opening| {
         // Only ever set here, once.
-        let _ = uid.set(found.to_owned());
+        let _ = known.set(opening);
     })?;
     let guard = state.guard();
-    let judged = AssertUnwindSafe(|| judge::judge(hook, &envelope, &state.settings, &guard));
+    let around = state.around.as_ref();
+    let judged = AssertUnwindSafe(|| judge::judge(hook, &envelope, &state.settings, around, &guard));
     let verdict = catch_unwind(judged).unwrap_or_else(|panic| {
         tracing::error!(
             uid = envelope.uid,
             reason = panic_text(&*panic),
             "review panicked"
         );
-        Verdict::panicked()
+        if envelope.operation == "DELETE" {
+            Verdict::unjudged()
+        } else {
+            Verdict::panicked()
+        }
     });
     // The API server asks /mutate first, and a dry run leaves no trace.
     if hook == Hook::Mutate && envelope.dry_run != Some(true) {
@@ -394,3 +421,6 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("unknown")
 }
+
+#[cfg(test)]
+mod tests;
