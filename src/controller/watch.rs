@@ -132,6 +132,10 @@ impl Ears {
 /// are made while this replica leads.
 ///
 /// Ends early with a message only when a watch task dies, which is a broken invariant.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what the composition root hands over; a struct would only rename it"
+)]
 pub async fn run(
     client: Client,
     caches: Caches,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::around::Around;
 use super::envelope::Envelope;
+use super::guard::Guard;
 use super::judge::{Hook, Verdict, judge};
 use crate::cache::{Caches, Kind};
 use crate::model::parse::Settings;
@@ -74,9 +75,11 @@ fn review(operation: &str, kind: &str, object: &Value, old: &Value) -> Envelope 
 /// Fields of the causes, and warnings.
 fn judged(envelope: &Envelope, caches: Caches) -> (Vec<String>, Vec<String>) {
     let around = Around::new(caches, vec!["app".to_owned()]);
+    let none = Shared::fixed(Set::default());
+    let guard = Guard::new(none.current(), Timestamp::UNIX_EPOCH);
     let mut both: Vec<_> = [Hook::Mutate, Hook::Validate]
         .map(
-            |hook| match judge(hook, envelope, &Settings::default(), Some(&around)) {
+            |hook| match judge(hook, envelope, &Settings::default(), Some(&around), &guard) {
                 Verdict::Allowed { warnings, .. } => (vec![], warnings),
                 Verdict::Invalid { causes, warnings, .. } => (
                     causes
