@@ -20,6 +20,7 @@
 //! | [`audit`] | SHELL of policies: those in force, and what they find in the cluster | `cluster`, `lease`, `model`, `policy`, `telemetry` |
 //! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
 //! | [`migrate`] | stored objects, brought to v1beta1 | `api`, `cluster`, `install` |
+//! | [`console`] | what a person at a terminal asks and orders | `cluster`, `model`, `rollout`, `workload` |
 //! | [`loadtester`] | the service that hooks call | `model` |
 //! | [`app`] | composition root: start and stop order | everything |
 //! | [`cli`] | what was typed, and what it means | everything |
@@ -45,6 +46,7 @@ pub mod audit;
 pub mod cache;
 pub mod cli;
 pub mod cluster;
+pub mod console;
 pub mod controller;
 pub mod hook;
 pub mod install;

@@ -47,6 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "workload",
         ],
     ),
+    ("console", &["cluster", "model", "rollout", "workload"]),
     ("install", &["api", "cluster", "pki", "webhook"]),
     ("migrate", &["api", "cluster", "install"]),
     (
@@ -74,6 +75,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "api",
             "app",
+            "console",
             "controller",
             "install",
             "lease",

@@ -61,6 +61,12 @@ pub enum Reason {
     PolicyViolation,
     /// The Canary is suspended.
     Suspended,
+    /// An operator's order is taken up; it is carried out as soon as it can be.
+    OrderAccepted,
+    /// An operator's order is carried out.
+    OrderHonoured,
+    /// An operator's order cannot be carried out.
+    OrderRefused,
     /// The Canary is being deleted.
     Terminating,
     /// A pass failed for a reason outside the Canary.
@@ -94,6 +100,9 @@ impl Reason {
             Reason::Contested => "Contested",
             Reason::PolicyViolation => "PolicyViolation",
             Reason::Suspended => "Suspended",
+            Reason::OrderAccepted => "OrderAccepted",
+            Reason::OrderHonoured => "OrderHonoured",
+            Reason::OrderRefused => "OrderRefused",
             Reason::Terminating => "Terminating",
             Reason::ReconcileError => "ReconcileError",
         }

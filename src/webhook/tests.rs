@@ -1,5 +1,6 @@
 //! Reviews with something around: caches filled by hand, no cluster.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::around::Around;
@@ -8,6 +9,7 @@ use super::guard::Guard;
 use super::judge::{Hook, Verdict, judge};
 use crate::cache::{Caches, Kind};
 use crate::model::parse::Settings;
+use crate::policy::{Set, Shared};
 
 fn canary(name: &str, patch: &Value) -> Value {
     let mut object = json!({
