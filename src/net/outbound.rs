@@ -129,10 +129,11 @@ impl Outbound {
         outgoing: &Outgoing,
         gate: Arc<dyn Gate>,
     ) -> Result<Incoming, OutboundError> {
-        if let Ok(url) = Url::parse(&outgoing.url)
-            && let Some(refusal) = objection(&url, &*gate)
-        {
-            return Err(OutboundError::Refused(refusal));
+        if let Ok(url) = Url::parse(&outgoing.url) {
+            guard(&url, self.reach)?;
+            if let Some(objection) = objection(&url, &*gate) {
+                return Err(OutboundError::Refused(objection));
+            }
         }
         let client = client(self.reach, outgoing.insecure, None, Some(gate))?;
         self.exchange(&client, outgoing).await
