@@ -83,6 +83,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "migrate",
             "model",
             "net",
+            "pki",
             "notify",
             "rollout",
             "telemetry",

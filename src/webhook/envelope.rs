@@ -131,6 +131,11 @@ impl Envelope {
         })
     }
 
+    /// Name of who asks, for the log.
+    pub(super) fn user(&self) -> &str {
+        self.user_info["username"].as_str().unwrap_or_default()
+    }
+
     /// The version the author wrote the object in.
     pub(super) fn written_version(&self) -> &str {
         match &self.request_kind {

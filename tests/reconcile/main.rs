@@ -12,6 +12,7 @@
 mod kill;
 mod leaders;
 mod policies;
+mod takeover;
 mod terminal;
 mod world;
 

@@ -1,6 +1,11 @@
 //! What is shipped as YAML agrees with what the process applies, and with itself.
 #![expect(clippy::unwrap_used, reason = "a broken fixture fails the test")]
 
+mod image;
+mod monitoring;
+mod operate;
+mod overlays;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,18 +16,35 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests")
 }
 
-fn documents(file: &str) -> Vec<Value> {
-    let text = fs::read_to_string(folder().join(file)).unwrap();
-    text.split("\n---\n")
+fn parsed(text: &str) -> Vec<Value> {
+    format!("\n{text}")
+        .split("\n---\n")
         .filter(|document| !document.trim().is_empty())
         .map(|document| serde_saphyr::from_str(document).unwrap())
         .collect()
+}
+
+fn documents(file: &str) -> Vec<Value> {
+    parsed(&fs::read_to_string(folder().join(file)).unwrap())
 }
 
 fn only(file: &str) -> Value {
     let mut all = documents(file);
     assert_eq!(all.len(), 1, "{file}");
     all.remove(0)
+}
+
+/// Every folder with a kustomization, relative to `manifests`.
+fn kustomizations(below: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder().join(below)).unwrap() {
+        let entry = entry.unwrap();
+        let path = below.join(entry.file_name());
+        if entry.path().is_dir() {
+            kustomizations(&path, found);
+        } else if entry.file_name() == "kustomization.yaml" {
+            found.push(below.to_owned());
+        }
+    }
 }
 
 fn service() -> Endpoint {
@@ -36,42 +58,64 @@ fn service() -> Endpoint {
 #[test]
 fn webhook_configurations_are_those_the_process_applies() {
     let applied = install::configurations(&service(), None).map(|(_, object)| object);
-    assert_eq!(documents("webhooks.yaml"), applied);
+    assert_eq!(documents("components/declared-webhooks/webhooks.yaml"), applied);
+    // What the base ships is the same without its webhooks.
+    let bare = applied.map(|mut object| {
+        object.as_object_mut().unwrap().remove("webhooks");
+        object
+    });
+    assert_eq!(documents("base/webhooks.yaml"), bare);
 }
 
 #[test]
-fn the_kustomization_lists_every_file() {
-    let kustomization = only("kustomization.yaml");
-    let mut listed: Vec<&str> = kustomization["resources"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|file| file.as_str().unwrap())
-        .collect();
-    listed.sort_unstable();
-    let mut found: Vec<String> = fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| {
-            Path::new(name)
+fn every_file_is_listed_by_the_kustomization_beside_it() {
+    let mut folders = Vec::new();
+    kustomizations(Path::new(""), &mut folders);
+    assert!(folders.len() >= 8, "{folders:?}");
+    for place in folders {
+        let kustomization = only(place.join("kustomization.yaml").to_str().unwrap());
+        let listed: Vec<&str> = kustomization["resources"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .chain(
+                kustomization["patches"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|patch| patch["path"].as_str()),
+            )
+            .collect();
+        for entry in fs::read_dir(folder().join(&place)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let is_yaml = Path::new(&name)
                 .extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
-        .filter(|name| name != "kustomization.yaml")
-        .collect();
-    found.sort_unstable();
-    assert_eq!(listed, found);
+                .is_some_and(|extension| extension == "yaml");
+            if entry.path().is_file() && is_yaml && name != "kustomization.yaml" {
+                assert!(
+                    listed.contains(&name.as_str()),
+                    "{}: {name} is not listed",
+                    place.display()
+                );
+            }
+        }
+    }
 }
 
 #[test]
 fn service_deployment_budget_and_policy_speak_of_the_same_pods_and_port() {
-    let deployment = only("deployment.yaml");
+    let deployment = only("base/deployment.yaml");
     let labels = &deployment["spec"]["template"]["metadata"]["labels"];
-    let service = only("service.yaml");
+    let service = only("base/service.yaml");
     assert_eq!(&service["spec"]["selector"], labels);
-    assert_eq!(&only("pdb.yaml")["spec"]["selector"]["matchLabels"], labels);
     assert_eq!(
-        &only("networkpolicy.yaml")["spec"]["podSelector"]["matchLabels"],
+        &only("components/high-availability/pdb.yaml")["spec"]["selector"]["matchLabels"],
+        labels
+    );
+    assert_eq!(
+        &only("base/networkpolicy.yaml")["spec"]["podSelector"]["matchLabels"],
         labels
     );
     assert_eq!(&deployment["spec"]["selector"]["matchLabels"], labels);
@@ -94,8 +138,27 @@ fn service_deployment_budget_and_policy_speak_of_the_same_pods_and_port() {
 }
 
 #[test]
+fn pods_may_do_nothing_and_never_lead_alone() {
+    let deployment = only("base/deployment.yaml");
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let container = &pod["containers"][0];
+    let security = &container["securityContext"];
+    assert_eq!(security["allowPrivilegeEscalation"], false);
+    assert_eq!(security["readOnlyRootFilesystem"], true);
+    assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
+    assert!(container["resources"]["requests"]["memory"].is_string());
+    assert!(container["resources"]["limits"]["memory"].is_string());
+    // A rolling update runs two pods at once even with one replica: they must elect.
+    for argument in container["args"].as_array().unwrap() {
+        assert!(!argument.as_str().unwrap().contains("leader-elect"), "{argument}");
+    }
+}
+
+#[test]
 fn rights_are_least() {
-    for object in documents("rbac.yaml") {
+    for object in documents("base/rbac.yaml") {
         let rules = object["rules"].as_array().map(Vec::as_slice).unwrap_or_default();
         for rule in rules {
             let text = rule.to_string();
