@@ -80,6 +80,14 @@ fn every_file_is_listed_by_the_kustomization_beside_it() {
             .flatten()
             .filter_map(Value::as_str)
             .chain(
+                kustomization["configMapGenerator"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .flat_map(|made| made["files"].as_array().into_iter().flatten())
+                    .filter_map(Value::as_str),
+            )
+            .chain(
                 kustomization["patches"]
                     .as_array()
                     .into_iter()
