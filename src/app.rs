@@ -29,6 +29,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::audit;
 use crate::cache::Caches;
 use crate::controller;
 use crate::install::{self, Endpoint, Registration, trust};
@@ -41,8 +42,9 @@ use crate::net::outbound::{Outbound, Reach};
 use crate::net::serve::{self, Farewell, Limits, Tls};
 use crate::pki::clients::Clients;
 use crate::pki::{Carried, Names, Slot, files};
+use crate::policy::Shared;
 use crate::telemetry::{Logs, Metrics, Outlet};
-use crate::webhook::{self, Callers};
+use crate::webhook::{self, Callers, Latch};
 
 pub use certificates::Source;
 use certificates::{Certificates, Trusted};
@@ -282,11 +284,13 @@ async fn serve_and_control(config: Config, spans: Option<Outlet>) -> Result<(), 
 
     let stop_serving = CancellationToken::new();
     let caches = Caches::new(config.controller.namespace.clone());
+    let policies = Arc::new(Shared::default());
     let mut state = webhook::State::new(config.controller.settings.clone(), Arc::clone(&metrics))
         .looking_around(
             caches.clone(),
             config.controller.rendering.selector_labels.clone(),
         )
+        .with_policies(Arc::clone(&policies))
         .stopping_with(stop_serving.clone());
     let mut tls = Tls::from(Arc::clone(&slot)).only_13(config.tls_13_only);
     let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
@@ -356,22 +360,46 @@ async fn serve_and_control(config: Config, spans: Option<Outlet>) -> Result<(), 
     let outbound = Outbound::new(config.reach).map_err(|error| died("HTTP client", &error))?;
     let (installer, caching, install) = (client.clone(), client.clone(), config.install);
     let (controlled, stop_controller) = (config.controller.clone(), stop.clone());
+    let (rules, auditor) = audit::pair(
+        &client,
+        &policies,
+        Arc::clone(&metrics),
+        config.controller.settings.provider.as_str(),
+    );
+    let listed = CancellationToken::new();
+    let (latched, known) = (Arc::clone(&state), listed.clone());
+    tasks.spawn(rules.keep(move || {
+        latched.readiness().latch(Latch::Policies);
+        known.cancel();
+    }));
+    if config.releases {
+        let auditing = leadership.clone();
+        tasks.spawn(async move {
+            auditor.audit(auditing).await;
+            Err("the audit of policies ended".to_owned())
+        });
+    }
     let controller = controller::run(
         client.clone(),
         caches.clone(),
         controlled,
         outbound,
+        policies,
         Arc::clone(&metrics),
         leadership,
         async move { stop_controller.cancelled().await },
     );
     let (releases, stop_serving_alone) = (config.releases, stop.clone());
     let controller = async move {
-        if releases {
-            return controller.await;
+        if !releases {
+            stop_serving_alone.cancelled().await;
+            return Ok(());
         }
-        stop_serving_alone.cancelled().await;
-        Ok(())
+        // No run starts before it is known which policies it must keep.
+        tokio::select! {
+            () = listed.cancelled() => controller.await,
+            () = stop_serving_alone.cancelled() => Ok(()),
+        }
     };
     let mut control: JoinSet<Result<(), String>> = JoinSet::new();
     control.spawn(async move {

@@ -364,7 +364,18 @@ pub fn configurations(endpoint: &Endpoint, ca_pem: Option<&str>) -> [(Target, Va
     };
     let mut mutate = entry("mutate", "/mutate", &["CREATE", "UPDATE"], "Ignore", 10);
     mutate["reinvocationPolicy"] = "Never".into();
-    let validate = entry("validate", "/validate", &["CREATE", "UPDATE"], "Fail", 10);
+    let mut validate = entry("validate", "/validate", &["CREATE", "UPDATE"], "Fail", 10);
+    // Policies are judged themselves. They can always be deleted: nobody is asked.
+    let policies = json!({
+        "apiGroups": ["verdigris.dev"],
+        "apiVersions": ["v1alpha1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["canarypolicies"],
+        "scope": "Cluster",
+    });
+    if let Some(rules) = validate["rules"].as_array_mut() {
+        rules.push(policies);
+    }
     // A delete waits for a dead webhook no longer than this.
     let deletes = entry("delete", "/validate", &["DELETE"], "Ignore", 2);
     let configuration = |target: &Target, webhooks: Value| {

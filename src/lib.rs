@@ -15,8 +15,9 @@
 //! | [`net`], [`telemetry`], [`pki`], [`lease`] | sockets, logs and series, certificates, leadership | nothing of ours |
 //! | [`cluster`] | the API server | `lease` |
 //! | [`cache`] | SHELL of the watches: the objects everybody reads | `cluster` |
-//! | [`webhook`] | SHELL of admission and conversion | `api`, `cache`, `model`, `pki`, `net`, `telemetry` |
-//! | [`controller`] | SHELL of the loop | decision, renderers, `cache`, `cluster`, `lease`, `net`, `telemetry` |
+//! | [`webhook`] | SHELL of admission and conversion | `api`, `cache`, `model`, `policy`, `pki`, `net`, `telemetry` |
+//! | [`controller`] | SHELL of the loop | decision, renderers, `cache`, `cluster`, `lease`, `net`, `policy`, `telemetry` |
+//! | [`audit`] | SHELL of policies: those in force, and what they find in the cluster | `cluster`, `lease`, `model`, `policy`, `telemetry` |
 //! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
 //! | [`migrate`] | stored objects, brought to v1beta1 | `api`, `cluster`, `install` |
 //! | [`console`] | what a person at a terminal asks and orders | `cluster`, `model`, `rollout`, `workload` |
@@ -41,6 +42,7 @@
 
 pub mod api;
 pub mod app;
+pub mod audit;
 pub mod cache;
 pub mod cli;
 pub mod cluster;

@@ -58,6 +58,11 @@ struct QuestionLabels {
     result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PolicyLabels {
+    policy: String,
+    mode: &'static str,
+}
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -77,6 +82,8 @@ const CACHES: [&str; 9] = [
 /// Every series of the process.
 pub struct Metrics {
     registry: Registry,
+    policy_breaches: Family<PolicyLabels, Counter>,
+    policy_violations: Family<PolicyLabels, Gauge<i64, AtomicI64>>,
     reviews: Family<ReviewLabels, Counter>,
     review_seconds: Histogram,
     conversions: Family<ConversionLabels, Counter>,
@@ -102,6 +109,18 @@ impl Metrics {
     /// An empty registry with every series declared.
     pub fn new() -> Self {
         let mut registry = Registry::default();
+        let policy_breaches = Family::<PolicyLabels, Counter>::default();
+        registry.register(
+            "verdigris_policy_breaches",
+            "Rules of policies that reviewed objects broke, exempt ones left out",
+            policy_breaches.clone(),
+        );
+        let policy_violations = Family::<PolicyLabels, Gauge<i64, AtomicI64>>::default();
+        registry.register(
+            "verdigris_policy_violations",
+            "Objects in the cluster that break a policy, as the last audit found them",
+            policy_violations.clone(),
+        );
         let reviews = Family::<ReviewLabels, Counter>::default();
         registry.register(
             "verdigris_admission_reviews",
@@ -177,6 +196,8 @@ impl Metrics {
         );
         Self {
             registry,
+            policy_breaches,
+            policy_violations,
             reviews,
             review_seconds,
             conversions,
@@ -207,6 +228,29 @@ impl Metrics {
             .get_or_create(&ConversionLabels { from, to, result })
             .inc();
         self.conversion_objects.observe(objects as f64);
+    }
+
+    /// Counts a rule of a policy that a reviewed object broke.
+    pub fn policy_breach(&self, policy: &str, mode: &'static str) {
+        let labels = PolicyLabels {
+            policy: policy.to_owned(),
+            mode,
+        };
+        self.policy_breaches.get_or_create(&labels).inc();
+    }
+
+    /// What an audit found: policy, mode, objects that break it. Policies that are gone lose their series.
+    pub fn policy_violations<'a>(&self, found: impl Iterator<Item = (&'a str, &'static str, u32)>) {
+        self.policy_violations.clear();
+        for (policy, mode, violations) in found {
+            let labels = PolicyLabels {
+                policy: policy.to_owned(),
+                mode,
+            };
+            self.policy_violations
+                .get_or_create(&labels)
+                .set(violations.into());
+        }
     }
 
     /// Counts a pass of the controller.

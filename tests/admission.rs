@@ -689,3 +689,240 @@ async fn inside_a_cluster_no_kind_may_name_the_machine_itself() {
         assert_eq!(ask("/validate", &asked).await["allowed"], true);
     }
 }
+
+mod policies {
+    use verdigris::policy::{Current, Set, Shared};
+
+    use super::*;
+
+    fn policy(name: &str, mode: &str, part: &Value) -> Value {
+        let mut spec = json!({"mode": mode});
+        for (key, value) in part.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        json!({"apiVersion": "verdigris.dev/v1alpha1", "kind": "CanaryPolicy", "metadata": {"name": name}, "spec": spec})
+    }
+
+    fn under(policies: &[Value]) -> Arc<State> {
+        let shared = Shared::fixed(Set::default());
+        let namespace = json!({"metadata": {"name": "prod", "labels": {"tier": "production"}}});
+        shared.replace(Current {
+            set: Some(Arc::new(Set::lenient(policies))),
+            namespaces: Some(Arc::new([("prod".to_owned(), Arc::new(namespace))].into())),
+        });
+        Arc::new(state().with_policies(Arc::new(shared)))
+    }
+
+    async fn asked(state: &Arc<State>, path: &str, review: &Value) -> Value {
+        let (status, _, body) = send(state, post(path, review.to_string())).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        body["response"].clone()
+    }
+
+    fn patched(object: &Value, response: &Value) -> Value {
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(response["patch"].as_str().unwrap())
+            .unwrap();
+        let patch: json_patch::Patch = serde_json::from_slice(&bytes).unwrap();
+        let mut object = object.clone();
+        json_patch::patch(&mut object, &patch).unwrap();
+        object
+    }
+
+    #[tokio::test]
+    async fn each_mode_answers_in_its_way_on_both_hooks_and_both_versions() {
+        let limit = json!({"limits": {"iterations": {"min": 7}}});
+        for (object, field) in [
+            (canary(), "spec.analysis.iterations"),
+            (old_canary(), "spec.canaryAnalysis.iterations"),
+        ] {
+            for path in ["/mutate", "/validate"] {
+                let enforced = under(&[policy("p", "Enforce", &limit)]);
+                let response = asked(&enforced, path, &creation(&object)).await;
+                assert_eq!(response["allowed"], false);
+                assert_eq!(response["status"]["code"], 422);
+                assert_eq!(fields(&response), [field]);
+                assert_eq!(
+                    response["status"]["details"]["causes"][0]["message"],
+                    "5; policy \"p\" (limits.iterations) wants at least 7; write 7, or ask for an entry in \
+                     spec.exemptions of CanaryPolicy p"
+                );
+                let warned = asked(&under(&[policy("p", "Warn", &limit)]), path, &creation(&object)).await;
+                assert_eq!(warned["allowed"], true);
+                assert!(
+                    warned["warnings"][0].as_str().unwrap().starts_with(field),
+                    "{warned}"
+                );
+                let counted = asked(&under(&[policy("p", "Audit", &limit)]), path, &creation(&object)).await;
+                assert_eq!(
+                    (&counted["allowed"], &counted["warnings"]),
+                    (&json!(true), &Value::Null)
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn breaches_are_counted_once_and_not_for_dry_runs() {
+        let limit = json!({"limits": {"iterations": {"min": 7}}});
+        let state = under(&[policy("p", "Audit", &limit)]);
+        let mut dry = creation(&canary());
+        dry["request"]["dryRun"] = true.into();
+        for review in [creation(&canary()), dry] {
+            for path in ["/mutate", "/validate"] {
+                asked(&state, path, &review).await;
+            }
+        }
+        let (_, _, text) = send(&state, Request::get("/metrics").body(Body::empty()).unwrap()).await;
+        let text = text.as_str().unwrap();
+        assert!(
+            text.contains("verdigris_policy_breaches_total{policy=\"p\",mode=\"Audit\"} 1\n"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_was_broken_before_is_not_refused_now() {
+        let state = under(&[policy(
+            "p",
+            "Enforce",
+            &json!({
+                "limits": {"iterations": {"min": 7}, "threshold": {"max": 5}},
+                "rules": [{"name": "never-less", "expression": "oldObject == null || object.spec.analysis.iterations >= oldObject.spec.analysis.iterations", "message": "iterations never go down"}],
+            }),
+        )]);
+        let update = |edits: &[(&str, Value)]| review("UPDATE", &edited(canary(), edits), &canary());
+        let allowed = asked(
+            &state,
+            "/validate",
+            &update(&[("/spec/analysis/interval", json!("1m"))]),
+        )
+        .await;
+        assert_eq!(allowed["allowed"], true, "{allowed}");
+        assert!(
+            allowed["warnings"].to_string().contains("wants at least 7"),
+            "{allowed}"
+        );
+        let refused = asked(
+            &state,
+            "/validate",
+            &update(&[("/spec/analysis/threshold", json!(6))]),
+        )
+        .await;
+        assert_eq!(fields(&refused), ["spec.analysis.threshold"]);
+        let refused = asked(
+            &state,
+            "/validate",
+            &update(&[("/spec/analysis/iterations", json!(4))]),
+        )
+        .await;
+        assert_eq!(
+            fields(&refused),
+            ["spec.analysis.iterations", "spec"],
+            "{refused}"
+        );
+        let labelled = edited(
+            canary(),
+            &[(
+                "/metadata",
+                json!({"name": "shop", "namespace": "prod", "labels": {"a": "b"}}),
+            )],
+        );
+        let allowed = asked(&state, "/validate", &review("UPDATE", &labelled, &canary())).await;
+        assert_eq!(
+            (&allowed["allowed"], &allowed["warnings"]),
+            (&json!(true), &Value::Null)
+        );
+    }
+
+    #[tokio::test]
+    async fn defaults_of_policies_come_before_ours_and_satisfy_requirements() {
+        let state = under(&[
+            policy(
+                "a",
+                "Enforce",
+                &json!({"defaults": {
+                    "progressDeadlineSeconds": 300,
+                    "analysis": {"alerts": [{"name": "chat", "severity": "error", "providerRef": {"name": "chat"}}]},
+                }}),
+            ),
+            policy(
+                "b",
+                "Enforce",
+                &json!({"require": {"alerts": [{"severity": "error"}]}, "match": {"namespaceSelector": {"matchLabels": {"tier": "production"}}}}),
+            ),
+        ]);
+        for (object, analysis) in [(canary(), "analysis"), (old_canary(), "canaryAnalysis")] {
+            let response = asked(&state, "/mutate", &creation(&object)).await;
+            assert_eq!(response["allowed"], true, "{response}");
+            let whole = patched(&object, &response);
+            assert_eq!(whole["spec"]["progressDeadlineSeconds"], 300);
+            assert_eq!(whole["spec"]["skipAnalysis"], false);
+            assert_eq!(whole["spec"][analysis]["alerts"][0]["name"], "chat");
+            let again = asked(&state, "/mutate", &creation(&whole)).await;
+            assert_eq!((&again["allowed"], &again["patch"]), (&json!(true), &Value::Null));
+        }
+        // Where /mutate was not called, the controller adds them all the same: nothing is missing.
+        let response = asked(&state, "/validate", &creation(&canary())).await;
+        assert_eq!(response["allowed"], true, "{response}");
+    }
+
+    #[tokio::test]
+    async fn policies_that_are_not_listed_yet_are_told_and_hold_readiness_back() {
+        let state = Arc::new(state().with_policies(Arc::default()));
+        let response = asked(&state, "/validate", &creation(&canary())).await;
+        assert_eq!(response["allowed"], true);
+        assert!(
+            response["warnings"][0]
+                .as_str()
+                .unwrap()
+                .contains("policies are not loaded yet"),
+            "{response}"
+        );
+        for part in [Latch::Certificate, Latch::SelfCall, Latch::Trusted] {
+            state.readiness().latch(part);
+        }
+        assert!(!state.readiness().is_ready());
+        state.readiness().latch(Latch::Policies);
+        assert!(state.readiness().is_ready());
+    }
+
+    #[tokio::test]
+    async fn policies_themselves_are_reviewed() {
+        let ask = |object: Value| async move {
+            let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+                "uid": "u", "operation": "CREATE", "name": object["metadata"]["name"],
+                "kind": {"group": "verdigris.dev", "version": "v1alpha1", "kind": "CanaryPolicy"},
+                "resource": {"group": "verdigris.dev", "version": "v1alpha1", "resource": "canarypolicies"},
+                "object": object,
+            }});
+            asked(&under(&[]), "/validate", &review).await
+        };
+        let good = ask(policy(
+            "p",
+            "Warn",
+            &json!({"limits": {"interval": {"min": "30s"}}}),
+        ))
+        .await;
+        assert_eq!(
+            (&good["allowed"], &good["warnings"]),
+            (&json!(true), &Value::Null),
+            "{good}"
+        );
+        let bad = ask(policy(
+            "p",
+            "Enforce",
+            &json!({"rules": [{"name": "r", "message": "m",
+            "expression": "object.metadata.labels.team.startWith('a')"}]}),
+        ))
+        .await;
+        assert_eq!(fields(&bad), ["spec.rules[0].expression"]);
+        let cause = bad["status"]["details"]["causes"][0]["message"].as_str().unwrap();
+        let text = "object.metadata.labels.team.startWith('a')";
+        let caret = "^".repeat(text.len());
+        assert_eq!(
+            cause,
+            format!("there is no function startWith(); did you mean startsWith()?\n{text}\n{caret}")
+        );
+    }
+}

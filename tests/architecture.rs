@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pki", &[]),
     ("lint", &["api", "model", "policy"]),
     ("loadtester", &["model"]),
+    ("audit", &["cluster", "lease", "model", "policy", "telemetry"]),
     ("cache", &["cluster"]),
     (
         "webhook",
@@ -40,6 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "model",
             "net",
             "notify",
+            "policy",
             "rollout",
             "telemetry",
             "workload",
@@ -52,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "app",
         &[
             "api",
+            "audit",
             "cache",
             "cluster",
             "controller",
@@ -62,6 +65,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "model",
             "net",
             "pki",
+            "policy",
             "telemetry",
             "webhook",
         ],

@@ -12,6 +12,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt as _;
 
 use super::alert_provider::AlertProvider;
+use super::canary_policy::CanaryPolicy;
 use super::metric_template::MetricTemplate;
 use super::{v1alpha3, v1beta1};
 
@@ -29,7 +30,7 @@ pub fn service_client_config() -> WebhookClientConfig {
     }
 }
 
-/// The CRDs of Canary, MetricTemplate and AlertProvider.
+/// The CRDs of Canary, MetricTemplate, AlertProvider and CanaryPolicy.
 ///
 /// With a client config the Canary is converted by webhook and v1alpha3 is served. Without one the strategy is None
 /// and v1alpha3 is not served: a write at v1alpha3 would be stored with its analysis pruned away.
@@ -38,6 +39,7 @@ pub fn all(webhook: Option<WebhookClientConfig>) -> Vec<CustomResourceDefinition
         canary(webhook),
         closed(MetricTemplate::crd()),
         closed(AlertProvider::crd()),
+        closed(CanaryPolicy::crd()),
     ]
 }
 

@@ -24,6 +24,7 @@ macro_rules! wire {
 }
 
 pub mod alert_provider;
+pub mod canary_policy;
 pub mod convert;
 pub mod crd;
 pub mod metric_template;

@@ -47,6 +47,13 @@ impl Kind {
         kind: "Namespace",
         plural: "namespaces",
     };
+    /// `verdigris.dev/v1alpha1` CanaryPolicy.
+    pub const CANARY_POLICY: Kind = Kind {
+        group: "verdigris.dev",
+        version: "v1alpha1",
+        kind: "CanaryPolicy",
+        plural: "canarypolicies",
+    };
     /// `apps/v1` Deployment.
     pub const DEPLOYMENT: Kind = Kind {
         group: "apps",

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use url::Url;
 
 use crate::cluster::Kind;
-use crate::model::canary::{Alert, Canary};
+use crate::model::canary::{Alert, Canary, Identity};
 use crate::model::notice::{AlertText, printable};
 use crate::net::outbound::Outgoing;
 use crate::notify::{self, Destination, Message};
+use crate::policy;
 
-use super::Context;
+use super::{Context, guard};
 
 /// Deadline of one message (Flagger's).
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -24,7 +26,7 @@ pub(super) async fn raise(alert: &AlertText, canary: &Canary, cx: &Context) -> V
         let Some(destination) = &cx.config.notifier else {
             return Vec::new();
         };
-        let told = tell(&message, destination, cx).await;
+        let told = tell(&message, destination, None, cx).await;
         count(told.is_ok(), cx);
         return told.err().into_iter().collect();
     }
@@ -33,7 +35,7 @@ pub(super) async fn raise(alert: &AlertText, canary: &Canary, cx: &Context) -> V
         .filter(|one| notify::is_wanted(one.severity, alert.severity));
     let told = join_all(wanted.map(|one| async {
         let told = match destination(one, cx).await {
-            Ok(destination) => tell(&message, &destination, cx).await,
+            Ok(destination) => tell(&message, &destination, Some(&canary.id), cx).await,
             Err(error) => Err(error),
         };
         count(told.is_ok(), cx);
@@ -75,7 +77,12 @@ async fn destination(alert: &Alert, cx: &Context) -> Result<Destination, String>
 }
 
 /// Errors never show the address.
-async fn tell(message: &Message, destination: &Destination, cx: &Context) -> Result<(), String> {
+async fn tell(
+    message: &Message,
+    destination: &Destination,
+    of: Option<&Identity>,
+    cx: &Context,
+) -> Result<(), String> {
     let request = notify::render(message, destination).map_err(|error| error.to_string())?;
     let outgoing = Outgoing {
         url: request.url,
@@ -85,8 +92,19 @@ async fn tell(message: &Message, destination: &Destination, cx: &Context) -> Res
         insecure: false,
     };
     let sent = match request.proxy.as_deref().filter(|proxy| !proxy.is_empty()) {
-        Some(proxy) => cx.outbound.send_through(&outgoing, proxy).await,
-        None => cx.outbound.send(&outgoing).await,
+        Some(proxy) => {
+            // The proxy dials: only what both are called can be judged here.
+            if let Some(gate) = guard::gate(policy::Destination::Alert, of, cx).await {
+                for address in [proxy, outgoing.url.as_str()] {
+                    let url = Url::parse(address).ok();
+                    if let Some(refusal) = url.and_then(|url| gate.refuses_url(&url)) {
+                        return Err(refusal);
+                    }
+                }
+            }
+            cx.outbound.send_through(&outgoing, proxy).await
+        }
+        None => guard::send(&outgoing, policy::Destination::Alert, of, cx).await,
     };
     let incoming = sent.map_err(|error| error.to_string())?;
     if (200..300).contains(&incoming.status) {

@@ -10,16 +10,17 @@ use serde_json::Value;
 use crate::cluster::Kind;
 use crate::hook;
 use crate::metric::{Missing, builtin, prometheus};
-use crate::model::canary::{Canary, Check, Hook, Source};
+use crate::model::canary::{Canary, Check, Hook, Identity, Source};
 use crate::model::notice;
 use crate::model::status::Stage;
 use crate::model::template::{self, Context as Variables, TemplateError};
 use crate::net::outbound::Outgoing;
+use crate::policy::Destination;
 use crate::rollout::checksum;
 use crate::rollout::observed::Observed;
 use crate::rollout::question::{Answer, Question};
 
-use super::Context;
+use super::{Context, guard};
 
 /// Deadline of one metric query (Flagger's).
 const QUERY_DEADLINE: Duration = Duration::from_secs(5);
@@ -59,11 +60,11 @@ pub(crate) async fn answer(
 /// Calls a hook, again after passing faults as often as `retries` says (1 s, 2 s, 4 s … 30 s apart).
 pub(crate) async fn call(hook: &Hook, phase: Stage, checksum: &str, canary: &Canary, cx: &Context) -> Answer {
     let body = hook::payload(&canary.id, phase, checksum, &hook.metadata);
-    post(hook, body, cx).await
+    post(hook, body, Some(&canary.id), cx).await
 }
 
-/// POSTs a body to a hook's URL.
-pub(crate) async fn post(hook: &Hook, body: Value, cx: &Context) -> Answer {
+/// POSTs a body to a hook's URL, on behalf of a Canary or of the process itself.
+pub(crate) async fn post(hook: &Hook, body: Value, of: Option<&Identity>, cx: &Context) -> Answer {
     let outgoing = Outgoing {
         url: hook.url.clone(),
         body: Some(body),
@@ -74,7 +75,7 @@ pub(crate) async fn post(hook: &Hook, body: Value, cx: &Context) -> Answer {
     let mut pause = Duration::from_secs(1);
     for attempt in 0..=hook.retries {
         let last = attempt == hook.retries;
-        match cx.outbound.send(&outgoing).await {
+        match guard::send(&outgoing, Destination::Webhook, of, cx).await {
             Ok(incoming) if hook::approves(incoming.status) => return Answer::Passed,
             Ok(incoming) if last || !hook::may_retry(incoming.status) => {
                 return Answer::Refused(hook::refusal(incoming.status, &incoming.body));
@@ -96,11 +97,17 @@ fn server<'a>(canary: &'a Canary, cx: &'a Context) -> &'a str {
         .unwrap_or(&cx.config.metrics_server)
 }
 
+/// Who answers for the Canary's own metric server; for the process-wide one nobody does.
+fn own(canary: &Canary) -> Option<&Identity> {
+    canary.metrics_server.as_ref().map(|_| &canary.id)
+}
+
 async fn query(
     server: &str,
     text: &str,
     headers: Vec<(String, String)>,
     insecure: bool,
+    of: Option<&Identity>,
     cx: &Context,
 ) -> Result<f64, Missing> {
     let url = prometheus::request(server, text)?;
@@ -111,9 +118,7 @@ async fn query(
         timeout: QUERY_DEADLINE,
         insecure,
     };
-    let incoming = cx
-        .outbound
-        .send(&outgoing)
+    let incoming = guard::send(&outgoing, Destination::MetricsServer, of, cx)
         .await
         .map_err(|error| Missing::Unreadable(error.to_string()))?;
     prometheus::read(incoming.status, &incoming.body)
@@ -126,7 +131,16 @@ async fn online(canary: &Canary, cx: &Context) -> Answer {
         .checks
         .iter()
         .any(|check| matches!(check.source, Source::SuccessRate | Source::RequestDuration));
-    if built_in && let Err(error) = query(server(canary, cx), prometheus::PROBE, Vec::new(), false, cx).await
+    if built_in
+        && let Err(error) = query(
+            server(canary, cx),
+            prometheus::PROBE,
+            Vec::new(),
+            false,
+            own(canary),
+            cx,
+        )
+        .await
     {
         return Answer::Refused(format!("prometheus not avaiable: {error}"));
     }
@@ -140,12 +154,19 @@ async fn online(canary: &Canary, cx: &Context) -> Answer {
                         insecure,
                         ..
                     } = template;
-                    query(&address, prometheus::PROBE, headers, insecure, cx)
-                        .await
-                        .map(drop)
-                        .map_err(|error| {
-                            format!("prometheus in metric template {name}.{namespace} not avaiable: {error}")
-                        })
+                    query(
+                        &address,
+                        prometheus::PROBE,
+                        headers,
+                        insecure,
+                        Some(&canary.id),
+                        cx,
+                    )
+                    .await
+                    .map(drop)
+                    .map_err(|error| {
+                        format!("prometheus in metric template {name}.{namespace} not avaiable: {error}")
+                    })
                 }
                 Err(error) => Err(format!("metric template {name}.{namespace} error: {error}")),
             };
@@ -162,16 +183,26 @@ async fn measure(check: &Check, canary: &Canary, cx: &Context) -> Answer {
     let outcome = match &check.source {
         Source::SuccessRate => {
             let text = builtin::success_rate(namespace, target, &check.interval);
-            query(server(canary, cx), &text, Vec::new(), false, cx).await
+            query(server(canary, cx), &text, Vec::new(), false, own(canary), cx).await
         }
         Source::RequestDuration => {
             let text = builtin::request_duration(namespace, target, &check.interval);
-            query(server(canary, cx), &text, Vec::new(), false, cx)
+            query(server(canary, cx), &text, Vec::new(), false, own(canary), cx)
                 .await
                 .map(|seconds| seconds * 1000.0)
         }
         Source::Query(template) => match template::render(template, &variables(check, canary)) {
-            Ok(rendered) => query(server(canary, cx), &rendered.text, Vec::new(), false, cx).await,
+            Ok(rendered) => {
+                query(
+                    server(canary, cx),
+                    &rendered.text,
+                    Vec::new(),
+                    false,
+                    own(canary),
+                    cx,
+                )
+                .await
+            }
             Err(errors) => return Answer::Error(joined(&errors)),
         },
         Source::Template { namespace, name, .. } => {
@@ -188,6 +219,7 @@ async fn measure(check: &Check, canary: &Canary, cx: &Context) -> Answer {
                         &rendered.text,
                         template.headers,
                         template.insecure,
+                        Some(&canary.id),
                         cx,
                     )
                     .await

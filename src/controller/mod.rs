@@ -14,6 +14,7 @@ mod configwatch;
 mod contest;
 mod flagger;
 mod gauge;
+mod guard;
 mod index;
 mod observe;
 mod publish;
@@ -43,6 +44,7 @@ use crate::model::parse::{self, Settings};
 use crate::model::status::{self, UnknownStage};
 use crate::net::outbound::Outbound;
 use crate::notify::Destination;
+use crate::policy::Shared;
 use crate::rollout::observed::Block;
 use crate::rollout::plan::Next;
 use crate::rollout::question::Answers;
@@ -83,6 +85,8 @@ pub struct Context {
     pub caches: Caches,
     /// HTTP to hooks and metric servers.
     pub outbound: Outbound,
+    /// The organisation's policies.
+    pub policies: Arc<Shared>,
     /// Settings.
     pub config: Config,
     /// Counters.
@@ -213,11 +217,13 @@ async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
     let Some(wire) = newest(object, cx) else {
         return Ok(Action::await_change());
     };
+    let wire = guard::whole(wire, cx);
     let parsed = parse::canary(&wire, &cx.config.settings);
     let Some(canary) = parsed.canary else {
         return reject(&wire, &parsed.report, cx).await;
     };
-    let seen = observe::observe(&wire, &canary, cx).await?;
+    let mut seen = observe::observe(&wire, &canary, cx).await?;
+    seen.observed.forbidden = guard::forbidden(&wire, cx);
     Span::current().record("stage", seen.observed.status.stage.as_str());
     let mut heard = Answers::new();
     let plan = loop {
@@ -241,7 +247,12 @@ async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
         .blocked
         .as_ref()
         .is_some_and(|block| block.reason == Block::FLAGGER_ACTIVE);
-    let wake = if flagger { Some(flagger::FRESH) } else { plan.wake };
+    let forbidden = seen.observed.forbidden.is_some();
+    let wake = match plan.wake {
+        _ if flagger => Some(flagger::FRESH),
+        None if forbidden => Some(guard::LOOK_AGAIN),
+        wake => wake,
+    };
     Ok(wake.map_or_else(Action::await_change, Action::requeue))
 }
 

@@ -58,6 +58,7 @@ pub(crate) async fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Resu
             left_up: false,
             stale_scalers: false,
             polled: None,
+            forbidden: None,
             deleting,
             has_finalizer,
             order: wire

@@ -77,6 +77,7 @@ async fn say(notice: &Notice, canary: &Canary, stage: Stage, checksum: &str, wir
         .collect();
     let global = cx.config.event_webhook.as_deref().filter(|_| own.is_empty());
     let global = global.map(global_hook);
+    let behalf = (!own.is_empty()).then_some(&canary.id);
     for one in own.into_iter().chain(&global) {
         let metadata = hook::event_metadata(
             one,
@@ -85,7 +86,7 @@ async fn say(notice: &Notice, canary: &Canary, stage: Stage, checksum: &str, wir
             Timestamp::now().as_millisecond(),
         );
         let body = hook::payload(&canary.id, phase, checksum, &metadata);
-        match answer::post(one, body, cx).await {
+        match answer::post(one, body, behalf, cx).await {
             Answer::Passed | Answer::Value(_) => {}
             Answer::Refused(text) | Answer::Error(text) | Answer::NoValues(text) => {
                 tracing::warn!(canary = %canary.id, hook = one.name, "event hook failed: {text}");

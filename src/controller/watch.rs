@@ -20,6 +20,7 @@ use crate::cache::{Caches, News};
 use crate::cluster::{Cluster, Kind};
 use crate::lease::Leadership;
 use crate::net::outbound::Outbound;
+use crate::policy::Shared;
 use crate::telemetry::Metrics;
 use crate::workload::config::ConfigKind;
 
@@ -137,11 +138,16 @@ impl Ears {
 /// are made while this replica leads.
 ///
 /// Ends early with a message only when a watch task dies, which is a broken invariant.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what the composition root hands over; a struct would only rename it"
+)]
 pub async fn run(
     client: Client,
     caches: Caches,
     config: Config,
     outbound: Outbound,
+    policies: Arc<Shared>,
     metrics: Arc<Metrics>,
     leadership: Leadership,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
@@ -204,6 +210,7 @@ pub async fn run(
         cluster,
         caches,
         outbound,
+        policies,
         config,
         metrics,
         leadership,

@@ -165,7 +165,8 @@ pub async fn migrate(
 ) -> Result<(), MigrateError> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let (mut surveys, mut obstacles) = (Vec::new(), Vec::new());
-    for name in crd::all(None).into_iter().filter_map(|one| one.metadata.name) {
+    let flaggers = crd::all(None).into_iter().filter(|one| one.spec.group == GROUP);
+    for name in flaggers.filter_map(|one| one.metadata.name) {
         let found = definitions
             .get_opt(&name)
             .await

@@ -57,6 +57,8 @@ pub enum Reason {
     Blocked,
     /// Another program keeps setting a field that is ours.
     Contested,
+    /// A policy of the organisation forbids the run.
+    PolicyViolation,
     /// The Canary is suspended.
     Suspended,
     /// An operator's order is taken up; it is carried out as soon as it can be.
@@ -96,6 +98,7 @@ impl Reason {
             Reason::ProviderNotSupported => "ProviderNotSupported",
             Reason::Blocked => "Blocked",
             Reason::Contested => "Contested",
+            Reason::PolicyViolation => "PolicyViolation",
             Reason::Suspended => "Suspended",
             Reason::OrderAccepted => "OrderAccepted",
             Reason::OrderHonoured => "OrderHonoured",

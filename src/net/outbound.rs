@@ -4,6 +4,7 @@
 //! answer is read past its cap, no link-local or metadata address is ever dialled, whatever a name resolves to.
 #![expect(clippy::disallowed_types, reason = "shell: the only HTTP client")]
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,14 @@ impl Reach {
         }
         None
     }
+}
+
+/// Narrower rules for some calls (an organisation's), asked for every URL and for every address a name resolves to.
+pub trait Gate: fmt::Debug + Send + Sync {
+    /// Why a URL may not be called, if so.
+    fn refuses_url(&self, url: &Url) -> Option<String>;
+    /// Why an address may not be dialled, if so.
+    fn refuses_address(&self, address: IpAddr) -> Option<String>;
 }
 
 /// What is sent.
@@ -107,10 +116,27 @@ impl Outbound {
     /// Builds the client. Proxies are taken from the environment (`http_proxy`, `no_proxy`).
     pub fn new(reach: Reach) -> Result<Self, OutboundError> {
         Ok(Self {
-            strict: client(reach, false, None)?,
-            insecure: client(reach, true, None)?,
+            strict: client(reach, false, None, None)?,
+            insecure: client(reach, true, None, None)?,
             reach,
         })
+    }
+
+    /// Sends where `gate` lets it. The connection is made for this call and by no proxy, so that the address that was
+    /// judged is the address that is dialled.
+    pub async fn send_within(
+        &self,
+        outgoing: &Outgoing,
+        gate: Arc<dyn Gate>,
+    ) -> Result<Incoming, OutboundError> {
+        if let Ok(url) = Url::parse(&outgoing.url) {
+            guard(&url, self.reach)?;
+            if let Some(objection) = objection(&url, &*gate) {
+                return Err(OutboundError::Refused(objection));
+            }
+        }
+        let client = client(self.reach, outgoing.insecure, None, Some(gate))?;
+        self.exchange(&client, outgoing).await
     }
 
     /// Sends through an HTTP proxy, which resolves the host's name itself; the proxy's own address is checked as any
@@ -119,7 +145,7 @@ impl Outbound {
         let url = Url::parse(proxy)
             .map_err(|error| OutboundError::Refused(format!("the proxy is not a URL: {error}")))?;
         guard(&url, self.reach)?;
-        let client = client(self.reach, outgoing.insecure, Some(url))?;
+        let client = client(self.reach, outgoing.insecure, Some(url), None)?;
         self.exchange(&client, outgoing).await
     }
 
@@ -179,24 +205,54 @@ impl Outbound {
     }
 }
 
-/// A client that keeps to `reach`. Without a `proxy` of its own it takes those of the environment.
-fn client(reach: Reach, insecure: bool, proxy: Option<Url>) -> Result<reqwest::Client, OutboundError> {
+/// Why a gate refuses a URL, by its words or by the address it names.
+fn objection(url: &Url, gate: &dyn Gate) -> Option<String> {
+    let literal = match url.host() {
+        Some(Host::Ipv4(four)) => Some(IpAddr::V4(four)),
+        Some(Host::Ipv6(six)) => Some(IpAddr::V6(six)),
+        Some(Host::Domain(_)) | None => None,
+    };
+    gate.refuses_url(url)
+        .or_else(|| literal.and_then(|address| gate.refuses_address(address)))
+}
+
+/// A client that keeps to `reach`. Without a `proxy` of its own it takes those of the environment; with a gate it uses
+/// none and keeps no connection.
+fn client(
+    reach: Reach,
+    insecure: bool,
+    proxy: Option<Url>,
+    gate: Option<Arc<dyn Gate>>,
+) -> Result<reqwest::Client, OutboundError> {
+    let (resolver, direct) = (
+        GuardedResolver {
+            reach,
+            gate: gate.clone(),
+        },
+        gate.is_some(),
+    );
     let refused = |error: reqwest::Error| OutboundError::Refused(innermost(&error));
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("verdigris/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(5))
         .pool_idle_timeout(Duration::from_secs(60))
-        .dns_resolver(Arc::new(GuardedResolver { reach }))
+        .dns_resolver(Arc::new(resolver))
         .redirect(reqwest::redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() >= 5 {
                 return attempt.error("more than five redirects");
             }
-            match guard(attempt.url(), reach) {
-                Ok(_) => attempt.follow(),
-                Err(refusal) => attempt.error(refusal.to_string()),
+            if let Err(refusal) = guard(attempt.url(), reach) {
+                return attempt.error(refusal.to_string());
+            }
+            match gate.as_ref().and_then(|gate| objection(attempt.url(), &**gate)) {
+                Some(refusal) => attempt.error(refusal),
+                None => attempt.follow(),
             }
         }))
         .tls_danger_accept_invalid_certs(insecure);
+    if direct {
+        builder = builder.no_proxy().pool_max_idle_per_host(0);
+    }
     if let Some(proxy) = proxy {
         builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(refused)?);
     }
@@ -229,19 +285,28 @@ fn guard(url: &Url, reach: Reach) -> Result<String, OutboundError> {
 #[derive(Debug)]
 struct GuardedResolver {
     reach: Reach,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.reach;
+        let (reach, gate) = (self.reach, self.gate.clone());
         let host = name.as_str().to_owned();
         Box::pin(async move {
             let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            let mut refusal = None;
             let allowed: Vec<SocketAddr> = found
                 .filter(|address| reach.refuses(address.ip()).is_none())
+                .filter(|address| {
+                    let refused = gate.as_ref().and_then(|gate| gate.refuses_address(address.ip()));
+                    let passes = refused.is_none();
+                    refusal = refusal.take().or(refused);
+                    passes
+                })
                 .collect();
             if allowed.is_empty() {
-                return Err(format!("{host} resolves to no address that may be called").into());
+                let why = refusal.map(|refusal| format!(": {refusal}")).unwrap_or_default();
+                return Err(format!("{host} resolves to no address that may be called{why}").into());
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
@@ -260,6 +325,47 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Refuses private addresses, and hosts other than localhost.
+    #[derive(Debug)]
+    struct Strict;
+
+    impl Gate for Strict {
+        fn refuses_url(&self, url: &Url) -> Option<String> {
+            (url.host_str() != Some("localhost") && url.host_str() != Some("127.0.0.1"))
+                .then(|| "another host".to_owned())
+        }
+
+        fn refuses_address(&self, address: IpAddr) -> Option<String> {
+            address.is_loopback().then(|| format!("{address} is private"))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gate_is_asked_about_words_literals_and_what_names_resolve_to() {
+        // A second installation is refused and harmless.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let outbound = Outbound::new(Reach::Anywhere).unwrap();
+        for (url, said) in [
+            ("http://other.test/", "another host"),
+            ("http://127.0.0.1:9/", "127.0.0.1 is private"),
+            ("http://localhost:9/", "is private"),
+            ("http://169.254.169.254/", "metadata"),
+        ] {
+            let outgoing = Outgoing {
+                url: url.to_owned(),
+                body: None,
+                headers: Vec::new(),
+                timeout: Duration::from_secs(10),
+                insecure: false,
+            };
+            let error = outbound
+                .send_within(&outgoing, Arc::new(Strict))
+                .await
+                .unwrap_err();
+            assert!(error.to_string().contains(said), "{url}: {error}");
+        }
+    }
 
     #[test]
     fn metadata_and_link_local_addresses_are_never_called() {

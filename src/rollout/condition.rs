@@ -1,5 +1,5 @@
 //! The conditions a decision writes: `Promoted` as Flagger does; of ours `Ready`, and while they are true `Stalled`,
-//! `InvalidSpec`, `Conflict` and `ConfigsPolled` (`Contested` is kept beside what it tells of).
+//! `InvalidSpec`, `Conflict`, `PolicyViolation` and `ConfigsPolled` (`Contested` is kept beside what it tells of).
 //!
 //! Conditions are output, never memory: no decision reads them, except to see whether it would write the same.
 
@@ -22,6 +22,8 @@ pub const CONFLICT: &str = "Conflict";
 
 /// Ours: changes of ConfigMaps or Secrets are noticed late, because they may not be watched.
 pub const POLLED: &str = "ConfigsPolled";
+/// Ours, beside `Stalled`: a policy of the organisation forbids to start a run.
+pub const POLICY_VIOLATION: &str = "PolicyViolation";
 
 /// Reasons of `Stalled` that mean that something belongs to somebody else.
 const CONFLICTS: [&str; 5] = [
@@ -84,12 +86,14 @@ pub(super) fn promoted(status: &mut Status, stage: Stage, kind: TargetKind, now:
 pub(super) fn stall(status: &mut Status, reason: &str, message: &str, now: Timestamp) -> bool {
     let more = if reason == INVALID_SPEC {
         Some(INVALID_SPEC)
+    } else if reason == POLICY_VIOLATION {
+        Some(POLICY_VIOLATION)
     } else if CONFLICTS.contains(&reason) {
         Some(CONFLICT)
     } else {
         None
     };
-    for kind in [INVALID_SPEC, CONFLICT] {
+    for kind in [INVALID_SPEC, CONFLICT, POLICY_VIOLATION] {
         if more == Some(kind) {
             set(status, kind, "True", reason, message, now);
         } else {
@@ -101,7 +105,7 @@ pub(super) fn stall(status: &mut Status, reason: &str, message: &str, now: Times
 
 /// Takes `Stalled` away, and what says more about it: the controller acts again.
 pub(super) fn unstall(status: &mut Status) {
-    for kind in [STALLED, INVALID_SPEC, CONFLICT] {
+    for kind in [STALLED, INVALID_SPEC, CONFLICT, POLICY_VIOLATION] {
         unset(status, kind);
     }
 }

@@ -21,7 +21,7 @@ pub mod stage;
 mod strategy;
 
 pub use change::checksum;
-pub use condition::{CONFLICT, INVALID_SPEC, POLLED, READY, STALLED};
+pub use condition::{CONFLICT, INVALID_SPEC, POLICY_VIOLATION, POLLED, READY, STALLED};
 pub use contest::{CALM, CONTESTED};
 pub use order::given_for;
 pub use strategy::iterations;

@@ -34,6 +34,8 @@ pub struct Observed {
     pub stale_scalers: bool,
     /// Why changes of configs are noticed late, if they are.
     pub polled: Option<String>,
+    /// Why no new run may start (policies of the organisation); a run that is on its way goes on.
+    pub forbidden: Option<Block>,
     /// `metadata.deletionTimestamp` is set.
     pub deleting: bool,
     /// Our finalizer (`finalizer.flagger.app`) is on the object.

@@ -40,7 +40,7 @@ pub(super) struct Envelope {
     pub(super) operation: String,
     /// Who asks.
     #[serde(default)]
-    user_info: Option<UserInfo>,
+    pub(super) user_info: Value,
     /// Nothing of this will be stored.
     #[serde(default)]
     pub(super) dry_run: Option<bool>,
@@ -50,13 +50,6 @@ pub(super) struct Envelope {
     /// The object as it is stored; absent on CREATE.
     #[serde(default)]
     pub(super) old_object: Option<Value>,
-}
-
-/// `authentication.k8s.io/v1` UserInfo: the name is all we use.
-#[derive(Debug, Clone, Default, Deserialize)]
-struct UserInfo {
-    #[serde(default)]
-    username: String,
 }
 
 /// `metav1.GroupVersionKind`.
@@ -140,7 +133,7 @@ impl Envelope {
 
     /// Name of who asks, for the log.
     pub(super) fn user(&self) -> &str {
-        self.user_info.as_ref().map_or("", |user| user.username.as_str())
+        self.user_info["username"].as_str().unwrap_or_default()
     }
 
     /// The version the author wrote the object in.

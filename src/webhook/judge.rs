@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 use crate::api;
@@ -11,9 +12,11 @@ use crate::model::surroundings::users::{self, Referred};
 use crate::model::surroundings::{Seen, look_around};
 use crate::model::violation::{Code, FieldPath, Report, Segment, Violation, spelled_for};
 use crate::model::{change, default, parse};
+use crate::policy;
 
 use super::around::Around;
 use super::envelope::Envelope;
+use super::guard::{Guard, Opinion};
 
 /// The API group of everything reviewed.
 const GROUP: &str = "flagger.app";
@@ -165,13 +168,25 @@ enum Subject {
     Canary,
     MetricTemplate,
     AlertProvider,
+    Policy,
 }
 
 impl Subject {
     /// By the pair of resource and kind: a request that names one and carries the other is not for us.
     fn of(envelope: &Envelope) -> Option<Self> {
         let (resource, kind) = (&envelope.resource, &envelope.kind);
-        if resource.group != GROUP || kind.group != GROUP || resource.version != kind.version {
+        if resource.group != kind.group || resource.version != kind.version {
+            return None;
+        }
+        if kind.group == policy::GROUP {
+            let names = (
+                resource.resource.as_str(),
+                kind.kind.as_str(),
+                kind.version.as_str(),
+            );
+            return (names == ("canarypolicies", "CanaryPolicy", "v1alpha1")).then_some(Subject::Policy);
+        }
+        if kind.group != GROUP {
             return None;
         }
         match (
@@ -187,12 +202,14 @@ impl Subject {
     }
 }
 
-/// Judges one request; `around` is what the caches know, if there are any.
+/// Judges one request, by the rules of the manifest, by what `around` knows, if caches are kept, and by the
+/// organisation's policies.
 pub(super) fn judge(
     hook: Hook,
     envelope: &Envelope,
     settings: &parse::Settings,
     around: Option<&Around>,
+    guard: &Guard,
 ) -> Verdict {
     if envelope
         .sub_resource
@@ -224,27 +241,35 @@ pub(super) fn judge(
     }
 
     let version = envelope.written_version();
+    let opinion = match subject {
+        Subject::Canary | Subject::MetricTemplate | Subject::AlertProvider => {
+            guard.opinion(envelope, object, old, settings)
+        }
+        Subject::Policy => Opinion::default(),
+    };
+    let whole = opinion.whole.as_ref().unwrap_or(object);
     let Report {
         mut violations,
         warnings,
-    } = report(subject, object, settings, around);
+    } = report(subject, whole, settings, around, guard);
+    violations.extend(opinion.report.violations);
     let mut told = Vec::new();
     if let Some(old) = old {
         // What was wrong before matters only when something is wrong now.
         if !violations.is_empty() {
-            told = ratchet(
-                &mut violations,
-                &report(subject, old, settings, around).violations,
-            );
+            let mut before = report(subject, old, settings, around, guard).violations;
+            before.extend(opinion.before);
+            told = ratchet(&mut violations, &before);
         }
         let made = step(subject, old, object, settings, around);
         violations.extend(made.violations);
         told.extend(made.warnings);
     }
-    let warnings = lines(told.iter().chain(&warnings), version, object);
+    let all = told.iter().chain(&warnings).chain(&opinion.report.warnings);
+    let warnings = lines(all, version, object);
     if violations.is_empty() {
         let patch = match hook {
-            Hook::Mutate if subject == Subject::Canary => defaults(object),
+            Hook::Mutate if subject == Subject::Canary => defaults(opinion.defaults, whole),
             Hook::Mutate | Hook::Validate => None,
         };
         return Verdict::Allowed { patch, warnings };
@@ -275,6 +300,7 @@ fn deletion(envelope: &Envelope, settings: &parse::Settings, around: Option<&Aro
         }
         Subject::MetricTemplate => users::deleted(Referred::MetricTemplate, &users(Referred::MetricTemplate)),
         Subject::AlertProvider => users::deleted(Referred::AlertProvider, &users(Referred::AlertProvider)),
+        Subject::Policy => Report::default(),
     };
     Verdict::Allowed {
         patch: None,
@@ -283,7 +309,13 @@ fn deletion(envelope: &Envelope, settings: &parse::Settings, around: Option<&Aro
 }
 
 /// Everything wrong with one object, by itself and among its neighbours.
-fn report(subject: Subject, object: &Value, settings: &parse::Settings, around: Option<&Around>) -> Report {
+fn report(
+    subject: Subject,
+    object: &Value,
+    settings: &parse::Settings,
+    around: Option<&Around>,
+    guard: &Guard,
+) -> Report {
     match subject {
         Subject::Canary => {
             let (canary, settings) = at_v1beta1(object, settings);
@@ -297,6 +329,7 @@ fn report(subject: Subject, object: &Value, settings: &parse::Settings, around: 
         }
         Subject::MetricTemplate => parse::metric_template(object, settings),
         Subject::AlertProvider => parse::alert_provider(object, settings),
+        Subject::Policy => policy::validate(object, guard.now()),
     }
 }
 
@@ -321,7 +354,7 @@ fn step(
                 .collect();
             users::template_changed(&users, old, new)
         }
-        Subject::AlertProvider => Report::default(),
+        Subject::AlertProvider | Subject::Policy => Report::default(),
     }
 }
 
@@ -357,9 +390,11 @@ fn lines<'a>(
     warnings.into_iter().map(line).collect()
 }
 
-/// The defaults as a JSON Patch, `None` when there is nothing to write down.
-fn defaults(object: &Value) -> Option<Vec<u8>> {
-    let patch = default::patch(object);
+/// The defaults as a JSON Patch, `None` when there is nothing to write down: those of the policies first, then what
+/// is missing in the object that has them.
+fn defaults(of_policies: Vec<PatchOperation>, whole: &Value) -> Option<Vec<u8>> {
+    let mut patch = of_policies;
+    patch.extend(default::patch(whole));
     if patch.is_empty() {
         return None;
     }
@@ -452,7 +487,7 @@ fn unexpected(envelope: &Envelope) -> String {
     let (resource, kind) = (&envelope.resource, &envelope.kind);
     format!(
         "request.resource: {}.{}.{} with kind {}/{} {} is not reviewed here; expected canaries, metrictemplates or \
-         alertproviders of {}; correct the rules of the webhook configuration",
+         alertproviders of {}, or canarypolicies of verdigris.dev; correct the rules of the webhook configuration",
         resource.resource, resource.version, resource.group, kind.group, kind.version, kind.kind, GROUP
     )
 }

@@ -14,6 +14,7 @@ mod body;
 mod budget;
 mod caller;
 mod envelope;
+mod guard;
 mod judge;
 mod ready;
 
@@ -27,6 +28,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri, header};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::field::Empty;
@@ -36,6 +38,7 @@ use crate::api::convert::{Reviewed, review_bytes};
 use crate::cache::Caches;
 use crate::model::parse::Settings;
 use crate::net::serve::Peer;
+use crate::policy::{Set, Shared};
 use crate::telemetry::{Metrics, TraceParent};
 
 pub use budget::Budgets;
@@ -46,6 +49,7 @@ pub use ready::{Latch, Readiness};
 use answer::Refusal;
 use around::Around;
 use envelope::{Envelope, Opening};
+use guard::Guard;
 use judge::Verdict;
 
 /// Reviews up to this size, bytes, are judged where they arrive: the way to another thread and back would cost as much.
@@ -54,6 +58,7 @@ const AT_ONCE: usize = 64 << 10;
 /// What the handlers share.
 pub struct State {
     settings: Settings,
+    policies: Arc<Shared>,
     around: Option<Around>,
     metrics: Arc<Metrics>,
     budgets: Budgets,
@@ -67,6 +72,7 @@ impl State {
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         Self {
             settings,
+            policies: Arc::new(Shared::fixed(Set::default())),
             around: None,
             metrics,
             budgets: Budgets::default(),
@@ -74,6 +80,13 @@ impl State {
             callers: Callers::default(),
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Objects are judged by these policies, too. Without them there are none.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Arc<Shared>) -> Self {
+        self.policies = policies;
+        self
     }
 
     /// Canaries are judged by what these caches hold around them, too; `selector_labels` are those that may tell the
@@ -103,6 +116,11 @@ impl State {
     pub fn stopping_with(mut self, stop: CancellationToken) -> Self {
         self.stop = stop;
         self
+    }
+
+    /// The policies in force now.
+    fn guard(&self) -> Guard {
+        Guard::new(self.policies.current(), Timestamp::now())
     }
 
     /// The parts readiness is made of; each is latched once true.
@@ -304,7 +322,9 @@ fn review(
         // Only ever set here, once.
         let _ = known.set(opening);
     })?;
-    let judged = AssertUnwindSafe(|| judge::judge(hook, &envelope, &state.settings, state.around.as_ref()));
+    let guard = state.guard();
+    let around = state.around.as_ref();
+    let judged = AssertUnwindSafe(|| judge::judge(hook, &envelope, &state.settings, around, &guard));
     let verdict = catch_unwind(judged).unwrap_or_else(|panic| {
         tracing::error!(
             uid = envelope.uid,
@@ -317,6 +337,12 @@ fn review(
             Verdict::panicked()
         }
     });
+    // The API server asks /mutate first, and a dry run leaves no trace.
+    if hook == Hook::Mutate && envelope.dry_run != Some(true) {
+        for hit in guard.into_hits().iter().filter(|hit| !hit.exempt) {
+            state.metrics.policy_breach(&hit.policy, hit.mode.as_str());
+        }
+    }
     Ok((envelope, verdict))
 }
 

@@ -13,11 +13,18 @@ pub enum Latch {
     SelfCall,
     /// Every target (webhook configurations, CRDs) trusts our authority.
     Trusted,
+    /// Policies and namespaces have been listed.
+    Policies,
 }
 
 impl Latch {
     /// Every part, in the order they usually come true.
-    pub const ALL: [Latch; 3] = [Latch::Certificate, Latch::SelfCall, Latch::Trusted];
+    pub const ALL: [Latch; 4] = [
+        Latch::Certificate,
+        Latch::SelfCall,
+        Latch::Trusted,
+        Latch::Policies,
+    ];
 
     /// The name in probes and status pages.
     pub fn as_str(self) -> &'static str {
@@ -25,6 +32,7 @@ impl Latch {
             Latch::Certificate => "certificate",
             Latch::SelfCall => "self-call",
             Latch::Trusted => "trusted-by-targets",
+            Latch::Policies => "policies-listed",
         }
     }
 }

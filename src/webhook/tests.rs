@@ -1,12 +1,15 @@
 //! Reviews with something around: caches filled by hand, no cluster.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::around::Around;
 use super::envelope::Envelope;
+use super::guard::Guard;
 use super::judge::{Hook, Verdict, judge};
 use crate::cache::{Caches, Kind};
 use crate::model::parse::Settings;
+use crate::policy::{Set, Shared};
 
 fn canary(name: &str, patch: &Value) -> Value {
     let mut object = json!({
@@ -74,9 +77,11 @@ fn review(operation: &str, kind: &str, object: &Value, old: &Value) -> Envelope 
 /// Fields of the causes, and warnings.
 fn judged(envelope: &Envelope, caches: Caches) -> (Vec<String>, Vec<String>) {
     let around = Around::new(caches, vec!["app".to_owned()]);
+    let none = Shared::fixed(Set::default());
+    let guard = Guard::new(none.current(), Timestamp::UNIX_EPOCH);
     let mut both: Vec<_> = [Hook::Mutate, Hook::Validate]
         .map(
-            |hook| match judge(hook, envelope, &Settings::default(), Some(&around)) {
+            |hook| match judge(hook, envelope, &Settings::default(), Some(&around), &guard) {
                 Verdict::Allowed { warnings, .. } => (vec![], warnings),
                 Verdict::Invalid { causes, warnings, .. } => (
                     causes

@@ -256,3 +256,58 @@ fn examples_are_listed_and_read() {
     }
     assert!(count >= 6, "{count}");
 }
+
+/// Every sample passes our own admission, without a word of doubt, and is named after its file.
+#[test]
+fn sample_policies_are_good() {
+    let now = "2026-11-28T00:00:00Z".parse().unwrap();
+    let mut seen = 0;
+    for entry in fs::read_dir(folder().join("policies")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let file = format!("policies/{}", path.file_name().unwrap().to_str().unwrap());
+        for policy in documents(&file) {
+            let report = verdigris::policy::validate(&policy, now);
+            assert_eq!(report, verdigris::model::violation::Report::default(), "{file}");
+            assert_eq!(
+                policy["metadata"]["name"].as_str(),
+                path.file_stem().unwrap().to_str(),
+                "{file}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 6, "{seen}");
+}
+
+/// The samples of Kubernetes' own policies come in pairs, and their CEL is CEL.
+#[test]
+fn sample_admission_policies_are_whole() {
+    for entry in fs::read_dir(folder().join("policies/vap")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let [policy, binding] = documents(&format!("policies/vap/{name}")).try_into().unwrap();
+        let (policy, binding): (Value, Value) = (policy, binding);
+        assert_eq!(policy["kind"], "ValidatingAdmissionPolicy", "{name}");
+        assert_eq!(
+            binding["spec"]["policyName"], policy["metadata"]["name"],
+            "{name}"
+        );
+        let variables: Vec<&str> = policy["spec"]["variables"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|one| one["expression"].as_str().unwrap())
+            .collect();
+        let lists = ["matchConditions", "validations"].into_iter();
+        let rules = lists.flat_map(|list| policy["spec"][list].as_array().unwrap());
+        let texts = rules.flat_map(|one| [&one["expression"], &one["messageExpression"]]);
+        for text in texts.filter_map(Value::as_str).chain(variables) {
+            // `variables` is of Kubernetes' policies alone.
+            let text = text.replace("variables.", "object.");
+            let compiled = verdigris::policy::cel::Expression::compile(&text);
+            assert!(compiled.is_ok(), "{name}: {text}: {compiled:?}");
+        }
+    }
+}

@@ -15,6 +15,7 @@ mod contest;
 mod fair;
 mod kill;
 mod leaders;
+mod policies;
 mod scalers;
 mod takeover;
 mod terminal;

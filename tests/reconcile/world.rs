@@ -33,6 +33,7 @@ use verdigris::controller;
 use verdigris::lease::{self, Election, Leadership};
 use verdigris::model::parse::Settings;
 use verdigris::net::outbound::{Outbound, Reach};
+use verdigris::policy::{Set, Shared};
 use verdigris::telemetry::Metrics;
 use verdigris::workload;
 
@@ -56,6 +57,8 @@ pub(crate) struct World {
     stopper: Option<tokio::sync::oneshot::Sender<()>>,
     pub(crate) stub: Stub,
     pub(crate) tracking: bool,
+    /// What the organisation asks: nothing, at first.
+    pub(crate) policies: Arc<Shared>,
 }
 
 impl World {
@@ -98,6 +101,7 @@ impl World {
             stopper: None,
             stub: Stub::start().await,
             tracking: true,
+            policies: Arc::new(Shared::fixed(Set::default())),
         }
     }
 
@@ -170,6 +174,7 @@ impl World {
             caches,
             config,
             outbound,
+            Arc::clone(&self.policies),
             Arc::new(Metrics::new()),
             leadership,
             stop,

@@ -364,6 +364,7 @@ impl World {
             stale_scalers: self.stale_scalers,
             polled: None,
             deleting: self.deleting,
+            forbidden: None,
             has_finalizer: self.finalizer,
             order: self.order.clone().map(Ok),
             skip_forbidden: self.skip_forbidden.clone(),

@@ -24,8 +24,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use verdigris::model::parse::Settings;
+use verdigris::policy::{Shared, compile};
 use verdigris::telemetry::Metrics;
 use verdigris::webhook::{self, State};
 
@@ -43,6 +45,40 @@ const RATE: f64 = 5_000.0;
 /// Growth of resident memory from a tenth of the reviews to their end, MiB, at most.
 const GROWTH: f64 = 4.0;
 
+/// Policies every review is judged by.
+const POLICIES: usize = 10;
+
+/// Policies as an organisation has them: bounds, requirements, hosts, and two rules in CEL each.
+fn policies() -> Arc<Shared> {
+    let policy = |number: usize| {
+        json!({
+            "apiVersion": "verdigris.dev/v1alpha1",
+            "kind": "CanaryPolicy",
+            "metadata": {"name": format!("policy-{number}")},
+            "spec": {
+                "mode": "Enforce",
+                "limits": {"interval": {"min": "1s"}, "threshold": {"max": 1000}, "iterations": {"max": 1000}},
+                "allowed": {"webhooks": {"hosts": ["*"], "schemes": ["http", "https"]}},
+                "forbid": {"skipAnalysis": true, "disableTLS": true},
+                "rules": [
+                    {
+                        "name": "hooks",
+                        "expression": "object.spec.?analysis.?webhooks.orValue([]).all(w, isURL(w.url))",
+                        "message": "every webhook has an address",
+                    },
+                    {
+                        "name": "metrics",
+                        "expression": "object.spec.analysis.?metrics.orValue([]).all(m, m.name.size() < 100)",
+                        "message": "names are short",
+                    },
+                ],
+            },
+        })
+    };
+    let objects: Vec<Value> = (0..POLICIES).map(policy).collect();
+    Arc::new(Shared::fixed(compile(&objects).unwrap()))
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |flag: &str, usual: usize| {
@@ -52,11 +88,12 @@ fn main() -> ExitCode {
     let (calls, reviews) = (number("--calls", 20_000), number("--reviews", 1_000_000));
     let state = Arc::new(
         State::new(Settings::default(), Arc::new(Metrics::new()))
-            .looking_around(around(), vec!["app".to_owned()]),
+            .looking_around(around(), vec!["app".to_owned()])
+            .with_policies(policies()),
     );
     let body = Bytes::from(review());
     println!(
-        "One review: {:.1} kB, {NAMES} namespaces around it.\n",
+        "One review: {:.1} kB, {NAMES} namespaces around it, {POLICIES} policies over it.\n",
         body.len() as f64 / 1e3
     );
     let mut good = true;

@@ -11,7 +11,7 @@ use super::{initialize, progress};
 use crate::rollout::change::{Change, change};
 use crate::rollout::contest;
 use crate::rollout::draft::Draft;
-use crate::rollout::observed::Seen;
+use crate::rollout::observed::{Block, Seen};
 use crate::rollout::pass::{AGAIN, Decision, Pass, Wait};
 use crate::rollout::plan::{Plan, Step};
 
@@ -98,6 +98,9 @@ fn rebuild(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
 /// A revision nobody has judged: gates, then the run. A primary on its way to ready is waited for; one that does
 /// not get there is no reason to hold back what may mend it.
 fn start(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
+    if let Some(block) = &pass.seen.forbidden {
+        return Ok(forbidden(block, draft));
+    }
     let stage = pass.seen.status.stage;
     if !pass.canary.analysis.skip && stage != Stage::Waiting {
         match pass.wait_for_primary() {
@@ -202,8 +205,18 @@ pub(super) enum New {
     Restart,
 }
 
-/// The current revision is judged from here on.
+/// No run may start: production stays what it is.
+fn forbidden(block: &Block, draft: Draft<'_>) -> Plan {
+    draft.stall(&block.reason, &block.message, || {
+        Notice::warning(Reason::PolicyViolation, block.message.clone())
+    })
+}
+
+/// The current revision is judged from here on, if it may be.
 pub(super) fn run(pass: &Pass<'_>, mut draft: Draft<'_>, new: New) -> Plan {
+    if let Some(block) = &pass.seen.forbidden {
+        return forbidden(block, draft);
+    }
     draft.step(Step::Record(pass.current.clone()));
     let target = pass.target_name();
     match new {
