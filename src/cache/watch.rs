@@ -62,7 +62,8 @@ async fn serves(client: &Client, kind: Kind) -> Option<bool> {
     let version = format!("{}/{}", kind.group, kind.version);
     match client.list_api_group_resources(&version).await {
         Ok(list) => Some(list.resources.iter().any(|one| one.name == kind.plural)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Some(false),
+        // By the code: what answers is a plain page, so there is no reason to go by.
+        Err(kube::Error::Api(status)) if status.code == 404 => Some(false),
         Err(error) => {
             tracing::warn!("{version} cannot be discovered, asking again: {error}");
             None
