@@ -79,6 +79,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "migrate",
             "model",
             "net",
+            "pki",
             "notify",
             "rollout",
             "telemetry",

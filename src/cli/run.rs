@@ -13,7 +13,8 @@ use crate::model::canary::Provider;
 use crate::model::duration;
 use crate::model::parse::Settings;
 use crate::net::outbound::Reach;
-use crate::telemetry::{self, LogFormat};
+use crate::pki::files::Files;
+use crate::telemetry::{self, LogFormat, Traces};
 use crate::{controller, workload};
 
 /// Flags of `verdigris run`. Names follow Flagger's where it has them.
@@ -55,6 +56,27 @@ pub struct RunArgs {
     /// Name to lead under; no two running processes may share it [default: the pod's, else host and address]
     #[arg(long, env = "POD_NAME")]
     leader_elect_identity: Option<String>,
+    /// Serve this certificate (PEM, with what leads to its authority) instead of one of the built-in authority
+    #[arg(long, requires = "tls_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// The key of --tls-cert-file: PKCS#8, SEC1 or PKCS#1, PEM
+    #[arg(long, requires = "tls_cert_file")]
+    tls_key_file: Option<PathBuf>,
+    /// Put this authority of --tls-cert-file (PEM) into the webhook configurations and CRDs
+    #[arg(long, requires = "tls_cert_file")]
+    tls_ca_file: Option<PathBuf>,
+    /// Oldest TLS version that is spoken
+    #[arg(long, default_value = "1.2", value_parser = ["1.2", "1.3"])]
+    tls_min_version: String,
+    /// Let only callers with a certificate of this authority (PEM) ask /validate and /mutate
+    #[arg(long)]
+    client_ca_file: Option<PathBuf>,
+    /// Names (common or DNS) of which such a certificate must bear one [default: any]
+    #[arg(long, value_delimiter = ',', requires = "client_ca_file")]
+    client_allowed_names: Vec<String>,
+    /// How long every webhook configuration and CRD must have been trusting a new authority before it signs
+    #[arg(long, default_value = "1m", value_parser = interval)]
+    ca_settle: Duration,
     /// Shorter analysis intervals are raised to this
     #[arg(long, default_value = "10s", value_parser = interval)]
     min_analysis_interval: Duration,
@@ -76,6 +98,15 @@ pub struct RunArgs {
     threadiness: u16,
     #[command(flatten)]
     alerts: super::alerts::AlertArgs,
+    /// Release Canaries; false serves the webhooks only
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    controller: bool,
+    /// Loopback address of /statusz and /log-level, such as 127.0.0.1:9444 [default: none]
+    #[arg(long)]
+    admin_listen: Option<SocketAddr>,
+    /// Send spans to this trace collector: OTLP over HTTP, such as http://collector:4318 [default: none]
+    #[arg(long)]
+    otlp_endpoint: Option<Url>,
     /// error, warn, info, debug or trace, or a filter such as verdigris=debug
     #[arg(long, default_value = "info")]
     log_level: String,
@@ -108,11 +139,12 @@ fn identity(args: &RunArgs) -> String {
 
 /// Runs until a signal.
 pub fn run(args: RunArgs) -> ExitCode {
-    let config = match config(args) {
+    let mut traces = args.otlp_endpoint.as_ref().map(|_| Traces::default());
+    let config = match config(args, traces.as_ref()) {
         Ok(config) => config,
         Err(message) => return super::usage(&message),
     };
-    match app::run(config) {
+    match app::run(config, traces.as_mut().and_then(Traces::outlet)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(app::Failure::Usage(message)) => super::usage(&message),
         Err(app::Failure::Died(message)) => {
@@ -122,8 +154,15 @@ pub fn run(args: RunArgs) -> ExitCode {
     }
 }
 
-fn config(args: RunArgs) -> Result<app::Config, String> {
-    telemetry::start_logging(&args.log_level, args.log_format)?;
+fn config(args: RunArgs, traces: Option<&Traces>) -> Result<app::Config, String> {
+    let logs = telemetry::start_logging_and_tracing(&args.log_level, args.log_format, traces)?;
+    if let Some(url) = &args.otlp_endpoint
+        && !matches!(url.scheme(), "http" | "https")
+    {
+        return Err(format!(
+            "--otlp-endpoint {url} is not an http or https URL; write one such as http://collector:4318"
+        ));
+    }
     let provider = match args.mesh_provider.as_str() {
         "kubernetes" => Provider::Kubernetes,
         other => Provider::Other(other.to_owned()),
@@ -149,7 +188,33 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
         .clone()
         .unwrap_or_else(|| identity(&args));
     let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && args.kubeconfig.is_none();
+    let certificates = match (args.tls_cert_file, args.tls_key_file) {
+        (Some(certificate), Some(key)) => {
+            if args.install && args.tls_ca_file.is_none() {
+                return Err(
+                    "--install with --tls-cert-file must be told whom the API server is to trust; name --tls-ca-file"
+                        .to_owned(),
+                );
+            }
+            app::Source::Files(Files {
+                certificate,
+                key,
+                authority: args.tls_ca_file,
+            })
+        }
+        _ if args.webhook_url.is_some() => app::Source::Own,
+        _ => app::Source::Shared {
+            namespace: args.system_namespace.clone(),
+            settle: args.ca_settle,
+        },
+    };
     Ok(app::Config {
+        certificates,
+        tls_13_only: args.tls_min_version == "1.3",
+        clients: args.client_ca_file.map(|authority| app::ClientCheck {
+            authority,
+            names: args.client_allowed_names,
+        }),
         kubeconfig: args.kubeconfig,
         listen: args.listen,
         webhook_url: args.webhook_url,
@@ -195,5 +260,9 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
             cluster_name: args.alerts.cluster_name,
             event_webhook: args.alerts.event_webhook,
         },
+        releases: args.controller,
+        logs,
+        admin_listen: args.admin_listen,
+        otlp_endpoint: args.otlp_endpoint,
     })
 }
