@@ -49,7 +49,7 @@ pub(super) fn manifest(text: &str, to: &str, judge: Judge) -> Result<Converted, 
         }
         let before = read(&text[document.region.clone()]).map_err(|error| {
             let line = text[..document.region.start].lines().count() + 1;
-            format!("document that begins on line {line}: {error}")
+            format!("document that begins on line {line}: within it, {error}")
         })?;
         let (after, edit) = convert_document(text, &document, &before, to, judge, &mut out);
         edits.append(edit);

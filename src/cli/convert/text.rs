@@ -231,8 +231,16 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
     // JSON is read as JSON: its numbers and strings mean what they mean there.
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
-        Err(_) => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
+        Err(_) => serde_saphyr::from_str(text).map_err(|error| plain(&error.to_string())),
     }
+}
+
+/// The parser's sentence, without its source excerpt and its advice to programmers.
+fn plain(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let end = line.find(", set DuplicateKeyPolicy").unwrap_or(line.len());
+    line[..end].to_owned()
 }
 
 /// Prints one document; JSON when `json`.
