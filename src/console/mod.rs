@@ -102,7 +102,7 @@ async fn list(client: &Client, namespace: Option<&str>) -> Result<Vec<Value>, Co
     let what = "canaries";
     let found = match canaries(client, namespace).list(&ListParams::default()).await {
         Ok(found) => found,
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+        Err(kube::Error::Api(status)) if status.code == 404 => {
             return Err(ConsoleError::NotFound(
                 "this cluster does not know Canaries; install the definitions with: verdigris crds | kubectl apply -f -"
                     .to_owned(),
