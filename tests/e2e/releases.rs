@@ -61,7 +61,10 @@ pub(crate) async fn retries(scene: Scene) {
 
 /// A version that never becomes ready is taken back at its deadline; production does not notice.
 pub(crate) async fn bad_image(scene: Scene) {
-    scene.begin(&json!({"progressDeadlineSeconds": 5})).await;
+    scene.begin(&json!({})).await;
+    // Short only now: a busy machine makes good pods slow too.
+    let deadline = json!({"spec": {"progressDeadlineSeconds": 5}});
+    scene.patch("canary/podinfo", &deadline).await;
     let generation = scene.image("deploy/podinfo", "podinfo:never-ready").await;
     scene.ended("podinfo", generation, "Failed").await;
     scene.says("podinfo", "not ready").await;
@@ -206,14 +209,14 @@ pub(crate) async fn suspended(scene: Scene) {
 /// Without analysis a ready version is promoted, an unready one is not, and no hook of the analysis is called.
 pub(crate) async fn skipped_analysis(scene: Scene) {
     scene.measure(50.0);
-    scene
-        .begin(&json!({"skipAnalysis": true, "progressDeadlineSeconds": 5}))
-        .await;
+    scene.begin(&json!({"skipAnalysis": true})).await;
     let generation = scene.image("deploy/podinfo", "podinfo:6.1.0").await;
     scene.ended("podinfo", generation, "Succeeded").await;
     assert_eq!(image(&scene.get("deploy/podinfo-primary").await), "podinfo:6.1.0");
     assert!(scene.calls("acceptance").is_empty() && scene.calls("load").is_empty());
     scene.says("podinfo", "Canary analysis was skipped").await;
+    let deadline = json!({"spec": {"progressDeadlineSeconds": 5}});
+    scene.patch("canary/podinfo", &deadline).await;
     let generation = scene.image("deploy/podinfo", "podinfo:never-ready").await;
     scene.ended("podinfo", generation, "Failed").await;
     assert_eq!(image(&scene.get("deploy/podinfo-primary").await), "podinfo:6.1.0");
