@@ -26,7 +26,7 @@ for _ in $(seq 300); do
 done
 rss() { sed -n "s/^$1:[[:space:]]*\([0-9]*\) kB/\1/p" "/proc/$process/status"; }
 cold=$(rss VmRSS)
-review='{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","kind":{"group":"flagger.app","version":"v1beta1","kind":"Canary"},"resource":{"group":"flagger.app","version":"v1beta1","resource":"canaries"},"name":"a","namespace":"default","operation":"CREATE","object":{"apiVersion":"flagger.app/v1beta1","kind":"Canary","metadata":{"name":"a","namespace":"default"},"spec":{"targetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"a"},"service":{"port":80},"analysis":{"interval":"1m","threshold":2,"iterations":3,"metrics":[{"name":"e","interval":"1m","thresholdRange":{"max":1},"query":"sum(rate(http_requests_total{status=~\"5..\"}[1m]))"}]}}}}'
+review='{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","kind":{"group":"flagger.app","version":"v1beta1","kind":"Canary"},"resource":{"group":"flagger.app","version":"v1beta1","resource":"canaries"},"name":"a","namespace":"default","operation":"CREATE","object":{"apiVersion":"flagger.app/v1beta1","kind":"Canary","metadata":{"name":"a","namespace":"default"},"spec":{"targetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"a"},"service":{"port":80},"analysis":{"interval":"1m","threshold":2,"iterations":3,"metrics":[{"name":"e","interval":"1m","thresholdRange":{"max":1},"query":"sum(rate(http_requests_total{status=~\"5..\"}[1m]))"}]}}}}}'
 for _ in $(seq 100); do
   curl -ksf -o /dev/null -H 'content-type: application/json' -d "$review" "https://127.0.0.1:$port/validate"
 done
