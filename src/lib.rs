@@ -8,6 +8,7 @@
 //! | folder | owns | may know |
 //! |---|---|---|
 //! | [`api`] | WIRE: what etcd may hold; conversion between versions | nothing of ours |
+//! | [`manifest`] | TEXT: where in a YAML file something stands | nothing of ours |
 //! | [`model`] | MEANING: the parsed Canary, its status, rules, PromQL | `api` |
 //! | [`rollout`] | DECISION: what happens next, pure | `model` |
 //! | [`workload`], [`metric`], [`hook`] | RENDERING: objects, queries, payloads, pure | `model` |
@@ -42,6 +43,7 @@ pub mod controller;
 pub mod hook;
 pub mod install;
 pub mod loadtester;
+pub mod manifest;
 pub mod metric;
 pub mod migrate;
 pub mod model;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// Folder (or top-level file) → the folders of ours it may name.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &[]),
+    ("manifest", &[]),
     ("model", &["api"]),
     ("policy", &["model"]),
     ("rollout", &["model"]),
@@ -20,7 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cluster", &[]),
     ("telemetry", &[]),
     ("pki", &[]),
-    ("lint", &["api", "model", "policy"]),
+    ("lint", &["api", "manifest", "model", "policy"]),
     ("loadtester", &["model"]),
     ("webhook", &["api", "model", "policy", "pki", "net", "telemetry"]),
     (
@@ -62,6 +63,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "controller",
             "install",
             "lint",
+            "manifest",
             "migrate",
             "model",
             "net",
@@ -75,7 +77,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Folders that decide or render, and the crates they must not name: a client, a socket, a task or a log.
-const PURE: &[&str] = &["model", "policy", "rollout", "workload", "metric", "hook"];
+const PURE: &[&str] = &[
+    "manifest", "lint", "model", "policy", "rollout", "workload", "metric", "hook",
+];
 const IMPURE: &[&str] = &[
     "kube",
     "tokio",

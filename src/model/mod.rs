@@ -14,6 +14,7 @@ pub mod promql;
 pub mod revision;
 pub mod rules;
 pub mod status;
+pub mod subject;
 pub mod surroundings;
 pub mod template;
 pub mod violation;

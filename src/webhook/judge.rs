@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::api;
+use crate::model::subject::Subject;
 use crate::model::violation::{Code, FieldPath, Report, Segment, Violation, spelled_for};
 use crate::model::{default, parse};
 
@@ -132,32 +132,19 @@ impl Verdict {
     }
 }
 
-/// The kinds that are reviewed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    Canary,
-    MetricTemplate,
-    AlertProvider,
-}
-
-impl Subject {
-    /// By the pair of resource and kind: a request that names one and carries the other is not for us.
-    fn of(envelope: &Envelope) -> Option<Self> {
-        let (resource, kind) = (&envelope.resource, &envelope.kind);
-        if resource.group != GROUP || kind.group != GROUP || resource.version != kind.version {
-            return None;
-        }
-        match (
-            resource.resource.as_str(),
-            kind.kind.as_str(),
-            kind.version.as_str(),
-        ) {
-            ("canaries", "Canary", "v1beta1" | "v1alpha3") => Some(Subject::Canary),
-            ("metrictemplates", "MetricTemplate", "v1beta1") => Some(Subject::MetricTemplate),
-            ("alertproviders", "AlertProvider", "v1beta1") => Some(Subject::AlertProvider),
-            _ => None,
-        }
+/// By the pair of resource and kind: a request that names one and carries the other is not for us.
+fn subject_of(envelope: &Envelope) -> Option<Subject> {
+    let (resource, kind) = (&envelope.resource, &envelope.kind);
+    if resource.group != GROUP || kind.group != GROUP || resource.version != kind.version {
+        return None;
     }
+    let subject = Subject::of(&kind.kind)?;
+    let plural = match subject {
+        Subject::Canary => "canaries",
+        Subject::MetricTemplate => "metrictemplates",
+        Subject::AlertProvider => "alertproviders",
+    };
+    (resource.resource == plural && subject.versions().contains(&kind.version.as_str())).then_some(subject)
 }
 
 /// Judges one request.
@@ -172,7 +159,7 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings)
     {
         return Verdict::allowed();
     }
-    let Some(subject) = Subject::of(envelope) else {
+    let Some(subject) = subject_of(envelope) else {
         return Verdict::failed(StatusCode::BAD_REQUEST, unexpected(envelope));
     };
     let Some(object) = envelope.object.as_ref().filter(|object| object.is_object()) else {
@@ -193,10 +180,10 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings)
     let Report {
         mut violations,
         warnings,
-    } = report(subject, object, settings);
+    } = subject.judge(object, settings).report;
     let mut told = Vec::new();
     if let Some(old) = old {
-        told = ratchet(&mut violations, &report(subject, old, settings).violations);
+        told = ratchet(&mut violations, &subject.judge(old, settings).report.violations);
     }
     let line = |violation: &Violation| {
         let field = spelled_for(&violation.path, version, object);
@@ -219,22 +206,6 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings)
             .map(|violation| cause(violation, version, object))
             .collect(),
         warnings,
-    }
-}
-
-fn report(subject: Subject, object: &Value, settings: &parse::Settings) -> Report {
-    match subject {
-        Subject::Canary if object["apiVersion"] == "flagger.app/v1alpha3" => {
-            // The schema of v1alpha3 is open: nobody else tells its author about a misspelt field.
-            let settings = parse::Settings {
-                unknown_fields: true,
-                ..settings.clone()
-            };
-            parse::canary(&api::convert::respelled(object.clone()), &settings).report
-        }
-        Subject::Canary => parse::canary(object, settings).report,
-        Subject::MetricTemplate => parse::metric_template(object, settings),
-        Subject::AlertProvider => parse::alert_provider(object, settings),
     }
 }
 

@@ -43,6 +43,7 @@ impl Findings {
             found: found.into(),
             expected: rule.reason.to_owned(),
             fix: rule.fix.to_owned(),
+            place: None,
             snippet: None,
         });
         let last = list.len() - 1;

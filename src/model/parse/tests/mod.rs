@@ -150,7 +150,7 @@ fn real_manifests_are_never_refused() {
                 .collect();
             assert_eq!(paths, ["spec.analysis.metrics[0].query"]);
             assert!(
-                refused[0].fix.contains("comma") && refused[0].found.contains("line "),
+                refused[0].fix.contains("comma") && refused[0].sentence().contains("line "),
                 "{}",
                 refused[0]
             );
