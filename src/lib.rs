@@ -13,6 +13,7 @@
 //! | [`rollout`] | DECISION: what happens next, pure | `model` |
 //! | [`workload`], [`metric`], [`hook`] | RENDERING: objects, queries, payloads, pure | `model` |
 //! | [`cluster`], [`net`], [`telemetry`], [`pki`] | the API server, sockets, logs and series, certificates | nothing of ours |
+//! | [`lint`] | the verdict offline: places in files, forms of a report | `api`, `manifest`, `model` |
 //! | [`webhook`] | SHELL of admission and conversion | `api`, `model`, `pki`, `net`, `telemetry` |
 //! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `net`, `telemetry` |
 //! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
@@ -42,6 +43,7 @@ pub mod cluster;
 pub mod controller;
 pub mod hook;
 pub mod install;
+pub mod lint;
 pub mod loadtester;
 pub mod manifest;
 pub mod metric;

@@ -2,17 +2,20 @@
 
 pub mod convert;
 pub mod crds;
+pub mod lint;
 pub mod loadtester;
 pub mod migrate;
 pub mod rules;
 pub mod run;
 pub mod uninstall;
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::model::duration;
 use crate::model::promql::{self, Severity};
 use crate::model::template::Context;
 
@@ -38,6 +41,8 @@ pub enum Command {
     Crds(crds::CrdsArgs),
     /// Rewrite stored objects at v1beta1, so that older versions can go
     Migrate(migrate::MigrateArgs),
+    /// Judge manifests as admission would, without a cluster
+    Lint(lint::LintArgs),
     /// Print the admission rules
     Rules(rules::RulesArgs),
     /// Take the webhooks out of the cluster; Canaries and CRDs stay
@@ -62,6 +67,13 @@ pub fn main(cli: Cli) -> ExitCode {
         }
         Command::Crds(args) => printed(crds::run(&args, &mut io::stdout().lock())),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Lint(args) => {
+            let colours = io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let (mut stdin, mut stdout, mut stderr) =
+                (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
+            ExitCode::from(lint::run(&args, colours, &mut stdin, &mut stdout, &mut stderr))
+        }
         Command::Rules(args) => printed(rules::run(&args)),
         Command::Uninstall(args) => uninstall::run(&args),
     }
@@ -76,6 +88,11 @@ fn query_slip(query: &str) -> Option<String> {
         "line {}, column {}: {}; {}",
         problem.line, problem.column, problem.found, problem.fix
     ))
+}
+
+/// Reads a duration above zero.
+fn interval(text: &str) -> Result<Duration, String> {
+    duration::go_positive(text).ok_or_else(|| format!("{text:?} is not a duration; write 10s or 1m"))
 }
 
 /// A broken pipe downstream is no failure of ours.

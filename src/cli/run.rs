@@ -9,8 +9,7 @@ use url::Url;
 
 use crate::app;
 use crate::model::canary::Provider;
-use crate::model::duration;
-use crate::model::parse::Settings;
+use crate::model::parse::{self, Settings};
 use crate::net::outbound::Reach;
 use crate::telemetry::{self, LogFormat};
 use crate::{controller, workload};
@@ -28,8 +27,8 @@ pub struct RunArgs {
     #[arg(long, default_value = "http://prometheus:9090")]
     metrics_server: String,
     /// Provider of Canaries that name none
-    #[arg(long, default_value = "kubernetes")]
-    mesh_provider: String,
+    #[arg(long, default_value = "kubernetes", value_parser = parse::provider)]
+    mesh_provider: Provider,
     /// Address the webhooks are served on
     #[arg(long, default_value = "0.0.0.0:9443")]
     listen: SocketAddr,
@@ -46,7 +45,7 @@ pub struct RunArgs {
     #[arg(long)]
     install: bool,
     /// Shorter analysis intervals are raised to this
-    #[arg(long, default_value = "10s", value_parser = interval)]
+    #[arg(long, default_value = "10s", value_parser = super::interval)]
     min_analysis_interval: Duration,
     /// Labels that may tell the pods of a target, in order
     #[arg(
@@ -72,10 +71,6 @@ pub struct RunArgs {
     log_format: LogFormat,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
-    duration::go_positive(text).ok_or_else(|| format!("{text:?} is not a duration; write 10s or 1m"))
-}
-
 /// Runs until a signal.
 pub fn run(args: RunArgs) -> ExitCode {
     let config = match config(args) {
@@ -94,10 +89,6 @@ pub fn run(args: RunArgs) -> ExitCode {
 
 fn config(args: RunArgs) -> Result<app::Config, String> {
     telemetry::start_logging(&args.log_level, args.log_format)?;
-    let provider = match args.mesh_provider.as_str() {
-        "kubernetes" => Provider::Kubernetes,
-        other => Provider::Other(other.to_owned()),
-    };
     match Url::parse(&args.metrics_server) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => {}
         Ok(_) | Err(_) => {
@@ -131,7 +122,7 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
             namespace: args.namespace,
             metrics_server: args.metrics_server,
             settings: Settings {
-                provider,
+                provider: args.mesh_provider,
                 min_interval: args.min_analysis_interval,
                 provider_is_certain: false,
                 refuse_loopback: in_cluster,

@@ -88,7 +88,7 @@ self: &self
 #[test]
 fn what_cannot_be_read_says_where() {
     for (file, line) in [
-        ("a: b\nc: [d\n", 3),
+        ("a: b\nc: [d\n", 2),
         ("a: *b\n", 1),
         ("a: b\n---\nc: *d\n", 3),
         ("a: {{ .Values.b }}\n", 1),

@@ -41,7 +41,6 @@ impl Subject {
     /// Judges an object by itself. Paths are those of v1beta1: [`super::violation::spelled_for`] brings them into the
     /// words of the author. Only a Canary that can be obeyed comes with [`Parsed::canary`].
     pub fn judge(self, object: &Value, settings: &Settings) -> Parsed {
-        let alone = |report| Parsed { canary: None, report };
         match self {
             Subject::Canary if object["apiVersion"] == v1alpha3::API_VERSION => {
                 // The schema of v1alpha3 is open: nobody else tells its author about a misspelt field.
@@ -52,8 +51,8 @@ impl Subject {
                 parse::canary(&convert::respelled(object.clone()), &settings)
             }
             Subject::Canary => parse::canary(object, settings),
-            Subject::MetricTemplate => alone(parse::metric_template(object, settings)),
-            Subject::AlertProvider => alone(parse::alert_provider(object, settings)),
+            Subject::MetricTemplate => parse::metric_template(object, settings).into(),
+            Subject::AlertProvider => parse::alert_provider(object, settings).into(),
         }
     }
 }
