@@ -26,6 +26,7 @@ use url::Url;
 
 use crate::controller;
 use crate::install::{self, Registration};
+use crate::lease::{self, Election, Leadership};
 use crate::loadtester::gate::Gates;
 use crate::loadtester::runner::Runner;
 use crate::loadtester::server::{self, Desk};
@@ -65,6 +66,8 @@ pub struct Config {
     pub service_name: String,
     /// `--install`.
     pub install: bool,
+    /// How to take part in the election of the replica that writes; `None` to lead always.
+    pub election: Option<lease::Config>,
     /// Which addresses hooks and metric servers may have.
     pub reach: Reach,
     /// The controller's part.
@@ -260,12 +263,22 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     keeper.published(Timestamp::now());
     state.readiness().latch(Latch::Trusted);
     let outbound = Outbound::new(config.reach).map_err(|error| died("HTTP client", &error))?;
+    let (retire, mut electing) = (CancellationToken::new(), JoinSet::new());
+    let leadership = match config.election.clone() {
+        None => Leadership::alone(),
+        Some(taking_part) => {
+            let (election, leadership) = Election::new(client.clone(), taking_part);
+            electing.spawn(election.run(retire.clone()));
+            leadership
+        }
+    };
     let stop_controller = stop.clone();
     let controller = controller::run(
         client.clone(),
         config.controller.clone(),
         outbound,
         Arc::clone(&metrics),
+        leadership,
         async move { stop_controller.cancelled().await },
     );
     let mut control: JoinSet<Result<(), String>> = JoinSet::new();
@@ -287,6 +300,7 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     });
     let outcome = tokio::select! {
         Some(ended) = control.join_next() => flatten(ended),
+        Some(ended) = electing.join_next() => flatten(ended.map(|()| Err("the election ended".to_owned()))),
         Some(ended) = tasks.join_next() => flatten(ended).and(Err("the webhook server ended".to_owned())),
     };
 
@@ -299,7 +313,13 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
             Err(_) => tracing::warn!("the API server did not answer; run verdigris uninstall"),
         }
     }
+    // Nothing is written any more: the next leader may begin while this process still serves.
+    control.shutdown().await;
+    retire.cancel();
     stop_serving.cancel();
+    while let Some(ended) = electing.join_next().await {
+        flatten(ended.map(Ok)).map_err(Failure::Died)?;
+    }
     while let Some(ended) = tasks.join_next().await {
         flatten(ended).map_err(Failure::Died)?;
     }

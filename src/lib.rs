@@ -10,12 +10,14 @@
 //! | [`api`] | WIRE: what etcd may hold; conversion between versions | nothing of ours |
 //! | [`manifest`] | TEXT: where in a YAML file something stands | nothing of ours |
 //! | [`model`] | MEANING: the parsed Canary, its status, rules, PromQL | `api` |
+//! | [`policy`] | RULES of an organisation, pure; CEL | `model` |
 //! | [`rollout`] | DECISION: what happens next, pure | `model` |
-//! | [`workload`], [`metric`], [`hook`] | RENDERING: objects, queries, payloads, pure | `model` |
-//! | [`cluster`], [`net`], [`telemetry`], [`pki`] | the API server, sockets, logs and series, certificates | nothing of ours |
-//! | [`lint`] | the verdict offline: places in files, forms of a report | `api`, `manifest`, `model` |
+//! | [`workload`], [`metric`], [`hook`], [`notify`] | RENDERING: objects, queries, payloads, pure | `model` |
+//! | [`net`], [`telemetry`], [`pki`], [`lease`] | sockets, logs and series, certificates, leadership | nothing of ours |
+//! | [`cluster`] | the API server | `lease` |
+//! | [`lint`] | the verdict offline: places in files, forms of a report | `api`, `manifest`, `model`, `policy` |
 //! | [`webhook`] | SHELL of admission and conversion | `api`, `model`, `pki`, `net`, `telemetry` |
-//! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `net`, `telemetry` |
+//! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `lease`, `net`, `telemetry` |
 //! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
 //! | [`migrate`] | stored objects, brought to v1beta1 | `api`, `cluster`, `install` |
 //! | [`loadtester`] | the service that hooks call | `model` |
@@ -43,6 +45,7 @@ pub mod cluster;
 pub mod controller;
 pub mod hook;
 pub mod install;
+pub mod lease;
 pub mod lint;
 pub mod loadtester;
 pub mod manifest;
@@ -50,7 +53,9 @@ pub mod metric;
 pub mod migrate;
 pub mod model;
 pub mod net;
+pub mod notify;
 pub mod pki;
+pub mod policy;
 pub mod rollout;
 pub mod telemetry;
 pub mod webhook;

@@ -17,8 +17,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("workload", &["model"]),
     ("metric", &["model"]),
     ("hook", &["model"]),
+    ("notify", &["model"]),
     ("net", &[]),
-    ("cluster", &[]),
+    ("cluster", &["lease"]),
+    ("lease", &[]),
     ("telemetry", &[]),
     ("pki", &[]),
     ("lint", &["api", "manifest", "model", "policy"]),
@@ -29,9 +31,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "cluster",
             "hook",
+            "lease",
             "metric",
             "model",
             "net",
+            "notify",
             "rollout",
             "telemetry",
             "workload",
@@ -46,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cluster",
             "controller",
             "install",
+            "lease",
             "loadtester",
             "migrate",
             "model",
@@ -62,11 +67,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "app",
             "controller",
             "install",
+            "lease",
             "lint",
             "manifest",
             "migrate",
             "model",
             "net",
+            "notify",
             "rollout",
             "telemetry",
             "workload",
@@ -78,7 +85,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Folders that decide or render, and the crates they must not name: a client, a socket, a task or a log.
 const PURE: &[&str] = &[
-    "manifest", "lint", "model", "policy", "rollout", "workload", "metric", "hook",
+    "manifest", "lint", "model", "policy", "rollout", "workload", "metric", "hook", "notify",
 ];
 const IMPURE: &[&str] = &[
     "kube",

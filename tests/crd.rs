@@ -299,3 +299,83 @@ fn durations_are_matched_as_go_reads_them() {
         assert!(!pattern.is_match(bad), "{bad}");
     }
 }
+
+/// What the controller stores, an API server keeps: every field of a written status is declared.
+#[test]
+fn every_field_of_a_written_status_is_declared() {
+    use verdigris::model::status::{
+        self, CheckRecord, Condition, Contest, Failure, Outcome, ProgressMark, Status,
+    };
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let full = Status {
+        last_applied: "v1:a".into(),
+        last_promoted: "v1:b".into(),
+        tracked_configs: Some([("configmap/a".to_owned(), "b".to_owned())].into()),
+        promoted_configs: Some([("configmap/a".to_owned(), "c".to_owned())].into()),
+        last_transition: Some(at),
+        last_check: Some(at),
+        progress: Some(ProgressMark {
+            since: at,
+            updated: 1,
+            available: 0,
+        }),
+        checks: vec![CheckRecord {
+            time: at,
+            kind: "metric".into(),
+            name: "errors".into(),
+            value: Some("1".into()),
+            threshold: Some("<= 5".into()),
+            verdict: Outcome::Passed,
+            message: Some("m".into()),
+        }],
+        last_failure: Some(Failure {
+            time: at,
+            reason: "r".into(),
+            message: "m".into(),
+        }),
+        contest: Some(Contest {
+            field: "f".into(),
+            manager: "m".into(),
+            corrections: 1,
+            since: at,
+            last: at,
+        }),
+        conditions: vec![Condition {
+            kind: "Ready".into(),
+            status: "True".into(),
+            reason: "r".into(),
+            message: "m".into(),
+            last_transition: at,
+            last_update: at,
+        }],
+        ..Status::default()
+    };
+    let crds = serde_json::to_value(crd::all(None).remove(0)).unwrap();
+    let schema = &crds["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+    let mut lost = Vec::new();
+    undeclared(&status::write(&full), schema, "status", &mut lost);
+    assert_eq!(lost, Vec::<String>::new());
+}
+
+fn undeclared(value: &Value, schema: &Value, path: &str, lost: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                assert!(!value.is_null(), "{path}.{key} is not filled in");
+                let inner = schema["properties"]
+                    .get(key)
+                    .or(schema.get("additionalProperties"));
+                match inner {
+                    Some(inner) => undeclared(value, inner, &format!("{path}.{key}"), lost),
+                    None => lost.push(format!("{path}.{key}")),
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                undeclared(item, &schema["items"], &format!("{path}[]"), lost);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

@@ -2,6 +2,10 @@
 //!
 //! I own the command's arguments, its reading of files and directories, and its exit status: 0 nothing to refuse,
 //! 1 something is, 2 something could not be read or was asked wrongly.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: exemptions of policies end by the clock"
+)]
 
 use std::fmt::Write as _;
 use std::fs::{self, File as Opened};
@@ -44,6 +48,9 @@ pub struct LintArgs {
     /// Fail on warnings, too
     #[arg(long)]
     pub strict: bool,
+    /// File or directory of CanaryPolicies to obey; may be repeated
+    #[arg(long, value_name = "FILE|DIR")]
+    pub policy: Vec<String>,
     /// Provider of Canaries that name none; rules about the provider are then certain
     #[arg(long, value_name = "PROVIDER", value_parser = parse::provider)]
     pub mesh_provider: Option<Provider>,
@@ -63,7 +70,15 @@ pub fn run(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> u8 {
-    let (files, unread) = read_all(&args.files, stdin);
+    let (mut files, mut unread) = read_all(&args.policy, true, stdin);
+    let (others, more) = read_all(&args.files, false, stdin);
+    // A policy may lie in a directory that is judged, too.
+    files.extend(
+        others
+            .into_iter()
+            .filter(|file| !args.policy.contains(&file.name)),
+    );
+    unread.extend(more);
     let options = Options {
         settings: Settings {
             provider: args.mesh_provider.clone().unwrap_or(Provider::Kubernetes),
@@ -72,6 +87,7 @@ pub fn run(
             ..Settings::default()
         },
         selector_labels: args.selector_labels.clone(),
+        now: jiff::Timestamp::now(),
     };
     let mut outcome = lint::lint(&files, &options);
     outcome.unjudged.splice(0..0, unread);
@@ -138,7 +154,7 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// Reads what was named, and what directories hold.
-fn read_all(names: &[String], stdin: &mut dyn Read) -> (Vec<File>, Vec<Unjudged>) {
+fn read_all(names: &[String], obeyed: bool, stdin: &mut dyn Read) -> (Vec<File>, Vec<Unjudged>) {
     let (mut files, mut unread) = (Vec::new(), Vec::new());
     for name in names {
         if name == "-" {
@@ -153,6 +169,9 @@ fn read_all(names: &[String], stdin: &mut dyn Read) -> (Vec<File>, Vec<Unjudged>
         } else {
             add(name, true, open(Path::new(name)), &mut files, &mut unread);
         }
+    }
+    for file in &mut files {
+        file.obeyed = obeyed;
     }
     (files, unread)
 }
@@ -171,6 +190,7 @@ fn add(
             name: name.to_owned(),
             text,
             named,
+            obeyed: false,
         }),
         Err(message) => unread.push(Unjudged {
             file: name.to_owned(),

@@ -1,5 +1,6 @@
 //! What was typed, and what it means: one file per subcommand.
 
+mod alerts;
 pub mod convert;
 pub mod crds;
 pub mod lint;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use url::Url;
 
 use crate::app;
+use crate::lease;
 use crate::model::canary::Provider;
+use crate::model::duration;
 use crate::model::parse::{self, Settings};
 use crate::net::outbound::Reach;
 use crate::telemetry::{self, LogFormat};
@@ -44,6 +46,15 @@ pub struct RunArgs {
     /// Apply the CRDs and webhook configurations, with our CA
     #[arg(long)]
     install: bool,
+    /// Let only the replica that holds the Lease `verdigris` of the system namespace write
+    #[arg(long, alias = "enable-leader-election", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    leader_elect: bool,
+    /// How long the Lease is respected after the last sign of its holder, whole seconds
+    #[arg(long, default_value = "10s", value_parser = lease_duration)]
+    leader_elect_lease_duration: Duration,
+    /// Name to lead under; no two running processes may share it [default: the pod's, else host and address]
+    #[arg(long, env = "POD_NAME")]
+    leader_elect_identity: Option<String>,
     /// Shorter analysis intervals are raised to this
     #[arg(long, default_value = "10s", value_parser = super::interval)]
     min_analysis_interval: Duration,
@@ -63,12 +74,32 @@ pub struct RunArgs {
     /// Canaries worked on at once
     #[arg(long, default_value_t = 32)]
     threadiness: u16,
+    #[command(flatten)]
+    alerts: super::alerts::AlertArgs,
     /// error, warn, info, debug or trace, or a filter such as verdigris=debug
     #[arg(long, default_value = "info")]
     log_level: String,
     /// How log lines look
     #[arg(long, value_enum, default_value = "text", alias = "zap-encoding")]
     log_format: LogFormat,
+}
+
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_secs(2)..=Duration::from_secs(60);
+    duration::go_positive(text)
+        .filter(|duration| allowed.contains(duration) && duration.subsec_nanos() == 0)
+        .ok_or_else(|| format!("{text:?} is not a whole number of seconds from 2s to 60s; write 10s"))
+}
+
+/// The name a process leads under when none is given: the host, and the address only one process there can have.
+fn identity(args: &RunArgs) -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = read.or_else(|| std::env::var("HOSTNAME").ok());
+    let host = host.as_deref().map_or("localhost", str::trim);
+    match args.listen.port() {
+        0 => format!("{host}_{}", std::process::id()),
+        _ => format!("{host}_{}", args.listen),
+    }
 }
 
 /// Runs until a signal.
@@ -105,14 +136,24 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
             "--webhook-url {url} must be https; the API server calls no other"
         ));
     }
+    let identity = args
+        .leader_elect_identity
+        .clone()
+        .unwrap_or_else(|| identity(&args));
     let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && args.kubeconfig.is_none();
     Ok(app::Config {
         kubeconfig: args.kubeconfig,
         listen: args.listen,
         webhook_url: args.webhook_url,
-        system_namespace: args.system_namespace,
+        system_namespace: args.system_namespace.clone(),
         service_name: args.service_name,
         install: args.install,
+        election: args.leader_elect.then(|| lease::Config {
+            namespace: args.system_namespace.clone(),
+            identity,
+            duration: args.leader_elect_lease_duration,
+            alone_without_namespace: !in_cluster,
+        }),
         reach: if in_cluster {
             Reach::InCluster
         } else {
@@ -142,6 +183,9 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
             },
             track_configs: args.enable_config_tracking,
             concurrency: args.threadiness.max(1),
+            notifier: args.alerts.notifier()?,
+            cluster_name: args.alerts.cluster_name,
+            event_webhook: args.alerts.event_webhook,
         },
     })
 }

@@ -9,6 +9,12 @@ pub enum ClusterError {
         /// The object.
         what: String,
     },
+    /// Another replica leads: nothing was written.
+    #[error("{what}: not written, since another replica leads")]
+    NotLeading {
+        /// The object.
+        what: String,
+    },
     /// The API server refused.
     #[error("{what}: {message}")]
     Refused {
@@ -67,6 +73,7 @@ impl ClusterError {
                 (400..500).contains(code) && ![401, 404, 408, 410, 429].contains(code)
             }
             ClusterError::Conflict { .. }
+            | ClusterError::NotLeading { .. }
             | ClusterError::Unreachable { .. }
             | ClusterError::Malformed { .. } => false,
         }

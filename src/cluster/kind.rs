@@ -33,6 +33,13 @@ impl Kind {
         kind: "MetricTemplate",
         plural: "metrictemplates",
     };
+    /// `flagger.app/v1beta1` AlertProvider.
+    pub const ALERT_PROVIDER: Kind = Kind {
+        group: "flagger.app",
+        version: "v1beta1",
+        kind: "AlertProvider",
+        plural: "alertproviders",
+    };
     /// `apps/v1` Deployment.
     pub const DEPLOYMENT: Kind = Kind {
         group: "apps",

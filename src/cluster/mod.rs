@@ -13,6 +13,8 @@ use kube::Client;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::Value;
 
+use crate::lease::Leadership;
+
 mod error;
 mod kind;
 
@@ -29,6 +31,7 @@ pub const FIELD_MANAGER: &str = "verdigris";
 pub struct Cluster {
     /// The client.
     pub client: Client,
+    leadership: Leadership,
     written: Mutex<HashMap<Key, (Instant, Value)>>,
 }
 
@@ -51,12 +54,28 @@ const REMEMBERED: usize = 512;
 type Key = (&'static str, String, String);
 
 impl Cluster {
-    /// Wraps a client.
+    /// Wraps a client, for a process that has no others.
     pub fn new(client: Client) -> Self {
+        Self::led(client, Leadership::alone())
+    }
+
+    /// Wraps a client: whatever is to be written is written only while this process leads.
+    pub fn led(client: Client, leadership: Leadership) -> Self {
         Self {
             client,
+            leadership,
             written: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Asked right before each write (law 6).
+    fn may_write(&self, what: &str) -> Result<(), ClusterError> {
+        if self.leadership.leads() {
+            return Ok(());
+        }
+        Err(ClusterError::NotLeading {
+            what: what.to_owned(),
+        })
     }
 
     /// The newer of the cached object and what we last wrote ourselves.
@@ -139,6 +158,8 @@ impl Cluster {
 
     /// DELETE; an object that is gone already is no error.
     pub async fn delete(&self, kind: Kind, namespace: &str, name: &str) -> Result<(), ClusterError> {
+        let what = label(kind, namespace, name);
+        self.may_write(&what)?;
         self.forget(kind, namespace, name);
         match kind
             .api(&self.client, namespace)
@@ -147,7 +168,7 @@ impl Cluster {
         {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(ClusterError::of(label(kind, namespace, name), error)),
+            Err(error) => Err(ClusterError::of(what, error)),
         }
     }
 
@@ -156,6 +177,7 @@ impl Cluster {
         let (namespace, name) = identity(object);
         let what = label(kind, &namespace, &name);
         let data: DynamicObject = from_value(&what, object)?;
+        self.may_write(&what)?;
         let made = kind
             .api(&self.client, &namespace)
             .create(&parameters(), &data)
@@ -174,6 +196,7 @@ impl Cluster {
         patch: &Value,
     ) -> Result<Value, ClusterError> {
         let what = label(kind, namespace, name);
+        self.may_write(&what)?;
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -194,6 +217,7 @@ impl Cluster {
         patch: &Value,
     ) -> Result<Value, ClusterError> {
         let what = label(kind, namespace, name);
+        self.may_write(&what)?;
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()

@@ -4,6 +4,7 @@
 //! affects another; nothing is written for a stable Canary. Never decides: that is [`crate::rollout::next`].
 #![expect(clippy::disallowed_methods, reason = "shell: reads the clock for decisions")]
 
+mod alert;
 mod answer;
 mod apply;
 mod block;
@@ -29,11 +30,13 @@ use kube::runtime::controller::Action;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ClusterError, Kind};
+use crate::lease::Leadership;
 use crate::model::canary::Canary;
 use crate::model::notice::{Notice, Reason};
 use crate::model::parse::{self, Settings};
 use crate::model::status::{self, Stage, UnknownStage};
 use crate::net::outbound::Outbound;
+use crate::notify::Destination;
 use crate::rollout::observed::Block;
 use crate::rollout::plan::{Next, Plan};
 use crate::rollout::question::Answers;
@@ -58,6 +61,12 @@ pub struct Config {
     pub track_configs: bool,
     /// Canaries worked on at once.
     pub concurrency: u16,
+    /// Told about Canaries without alerts of their own.
+    pub notifier: Option<Destination>,
+    /// `--cluster-name`, told in alerts.
+    pub cluster_name: Option<String>,
+    /// `--event-webhook`: called with the events of Canaries without an event hook of their own.
+    pub event_webhook: Option<String>,
 }
 
 /// Everything a pass needs.
@@ -72,6 +81,8 @@ pub struct Context {
     pub config: Config,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Whether this replica acts at all.
+    pub leadership: Leadership,
     index: Arc<index::Index>,
     sums: Arc<sums::Sums>,
     flagger: flagger::Check,
@@ -132,10 +143,22 @@ impl Error {
     }
 }
 
-/// One pass over one Canary.
+/// One pass over one Canary, by the replica that leads. Losing the lead ends it wherever it stands, as a crash would:
+/// the plan is absolute, so the next leader takes the same one.
 pub(crate) async fn reconcile(object: Arc<DynamicObject>, cx: Arc<Context>) -> Result<Action, Error> {
+    if !cx.leadership.leads() {
+        return Ok(Action::await_change());
+    }
+    tokio::select! {
+        biased;
+        () = cx.leadership.lost() => Ok(Action::await_change()),
+        outcome = counted(&object, &cx) => outcome,
+    }
+}
+
+async fn counted(object: &Arc<DynamicObject>, cx: &Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let mut outcome = pass(&object, &cx).await;
+    let mut outcome = pass(object, cx).await;
     let label = match &outcome {
         Ok(_) => "ok",
         Err(Error::Cluster(error)) if error.is_conflict() => "conflict",
@@ -146,7 +169,7 @@ pub(crate) async fn reconcile(object: Arc<DynamicObject>, cx: Arc<Context>) -> R
     if let Err(error) = &outcome
         && error.is_lasting()
     {
-        match complain::complain(error, &object, &cx).await {
+        match complain::complain(error, object, cx).await {
             Ok(()) => outcome = Ok(Action::requeue(error.retry())),
             Err(worse) => outcome = Err(worse),
         }

@@ -1,12 +1,15 @@
-//! Publish: events, log lines and event hooks, after the fact and best effort.
+//! Publish: events, log lines, event hooks and alerts, after the fact and best effort.
 #![expect(clippy::disallowed_methods, reason = "shell: stamps events with the time")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cluster::{ClusterError, Kind};
 use crate::hook;
-use crate::model::canary::{Canary, HookKind};
+use crate::model::canary::{Canary, Hook, HookKind};
 use crate::model::notice::{Notice, Reason, Severity};
 use crate::model::revision;
 use crate::model::status::{Stage, Status, seconds};
@@ -14,7 +17,7 @@ use crate::rollout::checksum;
 use crate::rollout::plan::Announcement;
 use crate::rollout::question::Answer;
 
-use super::{Context, answer};
+use super::{Context, alert, answer};
 
 /// Longest event message Kubernetes takes, in bytes.
 const MAX_MESSAGE: usize = 1024;
@@ -63,11 +66,18 @@ pub(crate) async fn publish(
     }
 }
 
-/// An event, a log line, and a call of every event hook.
+/// An event, a log line, a call of every event hook, and the alert that goes with it.
 async fn say(notice: &Notice, canary: &Canary, stage: Stage, checksum: &str, wire: &Value, cx: &Context) {
     tell(notice, wire, cx).await;
     let phase = notice.phase.unwrap_or(stage);
-    for (_, one) in canary.analysis.hooks_of(HookKind::Event) {
+    let own: Vec<&Hook> = canary
+        .analysis
+        .hooks_of(HookKind::Event)
+        .map(|(_, hook)| hook)
+        .collect();
+    let global = cx.config.event_webhook.as_deref().filter(|_| own.is_empty());
+    let global = global.map(global_hook);
+    for one in own.into_iter().chain(&global) {
         let metadata = hook::event_metadata(
             one,
             &notice.text,
@@ -81,6 +91,25 @@ async fn say(notice: &Notice, canary: &Canary, stage: Stage, checksum: &str, wir
                 tracing::warn!(canary = %canary.id, hook = one.name, "event hook failed: {text}");
             }
         }
+    }
+    if let Some(alert) = &notice.alert {
+        for failure in alert::raise(alert, canary, cx).await {
+            tell(&Notice::warning(Reason::AlertFailed, failure), wire, cx).await;
+        }
+    }
+}
+
+/// `--event-webhook`, as the hook it stands for.
+fn global_hook(url: &str) -> Hook {
+    Hook {
+        kind: HookKind::Event,
+        name: "events".to_owned(),
+        url: url.to_owned(),
+        timeout: Duration::from_secs(10),
+        retries: 0,
+        mute_alert: false,
+        disable_tls: false,
+        metadata: BTreeMap::new(),
     }
 }
 
@@ -166,6 +195,7 @@ async fn record(
         }
         Err(
             error @ (ClusterError::Refused { .. }
+            | ClusterError::NotLeading { .. }
             | ClusterError::Unreachable { .. }
             | ClusterError::Malformed { .. }),
         ) => Err(error),

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, Kind, to_value};
+use crate::lease::Leadership;
 use crate::net::outbound::Outbound;
 use crate::telemetry::Metrics;
 use crate::workload::config::ConfigKind;
@@ -147,7 +148,8 @@ impl Watches {
     }
 }
 
-/// Runs the controller until `stop` resolves; in-flight passes are finished.
+/// Runs the controller until `stop` resolves; in-flight passes are finished. Caches are kept warm whoever leads; passes
+/// are made while this replica does.
 ///
 /// Ends early with a message only when a watch task dies, which is a broken invariant.
 pub async fn run(
@@ -155,6 +157,7 @@ pub async fn run(
     config: Config,
     outbound: Outbound,
     metrics: Arc<Metrics>,
+    leadership: Leadership,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> Result<(), String> {
     let (wake, woken) = mpsc::unbounded::<ObjectRef<DynamicObject>>();
@@ -163,7 +166,7 @@ pub async fn run(
     let mut watches = Watches {
         client: client.clone(),
         namespace: config.namespace.clone(),
-        cluster: Arc::new(Cluster::new(client.clone())),
+        cluster: Arc::new(Cluster::led(client.clone(), leadership.clone())),
         alarm: Alarm {
             index: Arc::clone(&index),
             wake,
@@ -193,8 +196,12 @@ pub async fn run(
         }
     }
     let Watches {
-        mut tasks, cluster, ..
+        mut tasks,
+        cluster,
+        alarm,
+        ..
     } = watches;
+    tasks.spawn(take_office(leadership.clone(), alarm, caches.canaries.clone()));
 
     let (stopped, stop_twice) = watch::channel(false);
     tasks.spawn(async move {
@@ -217,6 +224,7 @@ pub async fn run(
         outbound,
         config,
         metrics,
+        leadership,
         index,
         sums,
         flagger: flagger::Check::default(),
@@ -243,6 +251,22 @@ pub async fn run(
         Ok(())
     } else {
         Err("the controller's watches ended".to_owned())
+    }
+}
+
+/// Looks at every Canary whenever this replica comes to lead: what woke them before then was not for it.
+async fn take_office(
+    leadership: Leadership,
+    alarm: Alarm,
+    canaries: Store<DynamicObject>,
+) -> Result<(), String> {
+    loop {
+        leadership.gained().await;
+        for canary in canaries.state() {
+            let part = |text: &Option<String>| text.clone().unwrap_or_default();
+            alarm.wake(&(part(&canary.metadata.namespace), part(&canary.metadata.name)));
+        }
+        leadership.lost().await;
     }
 }
 

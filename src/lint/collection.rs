@@ -49,7 +49,11 @@ impl Collection {
         for (index, file) in files.iter().enumerate() {
             let mut unjudged = Vec::new();
             collection.read_file(index, file, &mut unjudged);
-            if unjudged.is_empty() || file.named || file.text.contains("flagger.app") {
+            if unjudged.is_empty()
+                || file.named
+                || file.text.contains("flagger.app")
+                || file.text.contains("verdigris.dev")
+            {
                 outcome.unjudged.append(&mut unjudged);
             } else {
                 outcome.passed_over += 1;
@@ -62,6 +66,7 @@ impl Collection {
             );
             collection.kinds.entry(key).or_default().push(index);
         }
+        collection.directories = unambiguous(&collection.objects);
         collection
     }
 

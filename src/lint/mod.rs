@@ -17,16 +17,21 @@ mod collection;
 mod locate;
 mod report;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::api::convert;
 use crate::manifest::Unreadable;
+use crate::model::default;
 use crate::model::parse::{Parsed, Settings};
 use crate::model::rules;
 use crate::model::subject::Subject;
 use crate::model::surroundings::look_around;
 use crate::model::violation::{FieldPath, Report, Violation, spelled_for};
+use crate::policy::{self, Review, Set};
 
 use collection::{Collection, Object};
 pub use report::{github, json, sarif, text};
@@ -46,15 +51,30 @@ pub struct File {
     /// Whether it was named, and not come upon in a directory. What is come upon and neither readable nor about
     /// Flagger's kinds is passed over.
     pub named: bool,
+    /// Whether the CanaryPolicies in it are obeyed. They are judged wherever they lie.
+    pub obeyed: bool,
 }
 
 /// How to judge.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// What the process would decide; unknown fields are always reported.
     pub settings: Settings,
     /// `--selector-labels`; empty means the usual ones.
     pub selector_labels: Vec<String>,
+    /// When exemptions of policies are looked at.
+    pub now: Timestamp,
+}
+
+impl Default for Options {
+    /// The settings of a process without flags, at the beginning of time: no exemption has ended.
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            selector_labels: Vec::new(),
+            now: Timestamp::UNIX_EPOCH,
+        }
+    }
 }
 
 /// How bad a finding is.
@@ -161,10 +181,11 @@ pub fn lint(files: &[File], options: &Options) -> Outcome {
     };
     let mut outcome = Outcome::default();
     let collection = Collection::read(files, &mut outcome);
+    let court = Court::of(&collection, files, settings, options.now, &mut outcome);
     let judged: Vec<Judged> = collection
         .objects
         .iter()
-        .map(|object| Judged::of(object, &settings))
+        .map(|object| court.judge(object))
         .collect();
     let lines: Vec<_> = files.iter().map(|file| locate::Lines::of(&file.text)).collect();
     let mut shown: BTreeMap<usize, Vec<Diagnostic>> = BTreeMap::new();
@@ -202,8 +223,86 @@ enum Judged {
     Other,
 }
 
-impl Judged {
-    fn of(object: &Object, settings: &Settings) -> Self {
+/// Who judges objects by themselves: rules, and the policies that are obeyed.
+struct Court<'a> {
+    settings: Settings,
+    policies: Set,
+    collection: &'a Collection,
+    now: Timestamp,
+}
+
+impl<'a> Court<'a> {
+    fn of(
+        collection: &'a Collection,
+        files: &[File],
+        settings: Settings,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Self {
+        let mut policies = Vec::new();
+        for (index, file) in files.iter().enumerate().filter(|(_, file)| file.obeyed) {
+            let before = policies.len();
+            let objects = collection.objects.iter().filter(|object| object.file == index);
+            policies.extend(
+                objects
+                    .filter(|object| is_policy(object))
+                    .map(|object| object.value.clone()),
+            );
+            if policies.len() == before && !outcome.unjudged.iter().any(|one| one.file == file.name) {
+                outcome.unjudged.push(Unjudged {
+                    file: file.name.clone(),
+                    place: None,
+                    message:
+                        "holds no CanaryPolicy of verdigris.dev/v1alpha1; name a file that does with --policy"
+                            .to_owned(),
+                });
+            }
+        }
+        Self {
+            settings,
+            policies: Set::lenient(&policies),
+            collection,
+            now,
+        }
+    }
+
+    /// What the policies say of an object that the rules have read; their defaults are in it.
+    fn ask_policies(&self, object: &Object, subject: Subject) -> Parsed {
+        let namespace = namespace_of(&object.value);
+        let namespace_object = self
+            .collection
+            .nearest(object, "Namespace", "default", namespace)
+            .map(|namespace| &namespace.value);
+        let version = object.text("apiVersion").rsplit('/').next();
+        let provider = self.settings.provider.as_str();
+        let review = |object| Review {
+            version,
+            ..Review::of(object, namespace, namespace_object, provider)
+        };
+        let is_canary = subject == Subject::Canary;
+        let written = if is_canary {
+            policy::defaulted(&self.policies, &review(&object.value))
+        } else {
+            Cow::Borrowed(&object.value)
+        };
+        let mut parsed = subject.judge(&written, &self.settings);
+        let mut plain = convert::respelled(written.into_owned());
+        if is_canary {
+            let operations = default::patch(&plain);
+            // Every parent is there and is an object: the operations were made from it.
+            let _ = json_patch::patch(&mut plain, &operations);
+        }
+        parsed
+            .report
+            .merge(policy::judge(&self.policies, &review(&plain), self.now).report);
+        parsed
+    }
+
+    fn judge(&self, object: &Object) -> Judged {
+        if is_policy(object) {
+            let report = policy::validate(&object.value, self.now);
+            return Judged::Ours(Box::new(report.into()));
+        }
         let Some(version) = object.text("apiVersion").strip_prefix("flagger.app/") else {
             return Judged::Other;
         };
@@ -240,8 +339,16 @@ impl Judged {
                 },
             ));
         }
-        Judged::Ours(Box::new(subject.judge(&object.value, settings)))
+        Judged::Ours(Box::new(if self.policies.is_empty() {
+            subject.judge(&object.value, &self.settings)
+        } else {
+            self.ask_policies(object, subject)
+        }))
     }
+}
+
+fn is_policy(object: &Object) -> bool {
+    object.text("kind") == "CanaryPolicy" && object.text("apiVersion").starts_with("verdigris.dev/")
 }
 
 fn unknown_word(path: &str, found: &str, expected: &str, fix: &str) -> Violation {

@@ -6,6 +6,7 @@ fn file(name: &str, text: &str) -> File {
         name: name.to_owned(),
         text: text.to_owned(),
         named: true,
+        obeyed: false,
     }
 }
 
@@ -381,6 +382,57 @@ fn the_provider_can_be_made_certain() {
     assert_eq!(
         lint(&[file("a", &text)], &options(certain)).count(Level::Error),
         1
+    );
+}
+
+#[test]
+fn policies_are_obeyed_and_judged() {
+    let policy = "apiVersion: verdigris.dev/v1alpha1\nkind: CanaryPolicy\nmetadata: {name: slow}\n\
+                  spec:\n  limits:\n    interval: {min: 1m}\n  defaults: {analysis: {threshold: 7}}\n";
+    let obeyed = File {
+        obeyed: true,
+        ..file("p.yaml", policy)
+    };
+    let old = CANARY
+        .replace("v1beta1", "v1alpha3")
+        .replace("analysis:", "canaryAnalysis:")
+        .replace("thresholdRange: {max: 1}", "threshold: 1");
+    let outcome = judged(&[obeyed.clone(), file("a", CANARY), file("b", &old)]);
+    assert_eq!(
+        found(&outcome),
+        [
+            "a:11:15 error policy-limits spec.analysis.interval",
+            "b:11:15 error policy-limits spec.canaryAnalysis.interval",
+        ]
+    );
+    assert!(
+        outcome.diagnostics[0].message.contains("slow"),
+        "{:?}",
+        outcome.diagnostics[0]
+    );
+    // Lying among the files it is judged and not obeyed; its defaults are there when it is obeyed.
+    assert_eq!(
+        found(&judged(&[file("p.yaml", policy), file("a", CANARY)])),
+        [""; 0]
+    );
+    let open = with("    threshold: 3\n", "").replace("interval: 30s", "interval: 2m");
+    assert_eq!(
+        found(&judged(&[obeyed.clone(), file("a", &open)])).len(),
+        1,
+        "7 is above the checks of a run"
+    );
+    assert!(found(&judged(&[file("a", &open)]))[0].contains("threshold-absent"));
+    let broken = file("p.yaml", &policy.replace("limits:", "limit:"));
+    let found = found(&judged(&[broken]));
+    assert!(found[0].starts_with("p.yaml:5:3 "), "{found:?}");
+    let empty = File {
+        text: CANARY.to_owned(),
+        ..obeyed
+    };
+    assert!(
+        judged(&[empty]).unjudged[0]
+            .message
+            .contains("holds no CanaryPolicy")
     );
 }
 

@@ -35,6 +35,8 @@ pub enum Reason {
     HookPassed,
     /// A hook failed outside the analysis.
     HookFailed,
+    /// A chat could not be told.
+    AlertFailed,
     /// The template is being copied to the primary.
     Promoting,
     /// Traffic moved.
@@ -53,6 +55,8 @@ pub enum Reason {
     ProviderNotSupported,
     /// Something the Canary needs is missing or belongs to somebody else.
     Blocked,
+    /// Another program keeps setting a field that is ours.
+    Contested,
     /// The Canary is suspended.
     Suspended,
     /// The Canary is being deleted.
@@ -75,6 +79,7 @@ impl Reason {
             Reason::WaitingForApproval => "WaitingForApproval",
             Reason::HookPassed => "HookPassed",
             Reason::HookFailed => "HookFailed",
+            Reason::AlertFailed => "AlertFailed",
             Reason::Promoting => "Promoting",
             Reason::TrafficShifted => "TrafficShifted",
             Reason::Promoted => "Promoted",
@@ -84,6 +89,7 @@ impl Reason {
             Reason::InvalidSpec => "InvalidSpec",
             Reason::ProviderNotSupported => "ProviderNotSupported",
             Reason::Blocked => "Blocked",
+            Reason::Contested => "Contested",
             Reason::Suspended => "Suspended",
             Reason::Terminating => "Terminating",
             Reason::ReconcileError => "ReconcileError",
@@ -113,6 +119,8 @@ pub struct AlertText {
     pub severity: Severity,
     /// The message.
     pub text: String,
+    /// Target, threshold, deadline and routing are told beside it.
+    pub facts: bool,
 }
 
 impl Notice {
@@ -156,7 +164,17 @@ impl Notice {
         self.alert = Some(AlertText {
             severity,
             text: text.into(),
+            facts: false,
         });
+        self
+    }
+
+    /// Has the alert tell target, threshold, deadline and routing too.
+    #[must_use]
+    pub fn with_facts(mut self) -> Self {
+        if let Some(alert) = &mut self.alert {
+            alert.facts = true;
+        }
         self
     }
 }

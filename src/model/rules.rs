@@ -42,6 +42,10 @@ pub enum Scope {
     MetricTemplate,
     /// An AlertProvider.
     AlertProvider,
+    /// A Canary, MetricTemplate or AlertProvider under the policies of its organisation.
+    Organisation,
+    /// A CanaryPolicy.
+    Policy,
 }
 
 impl Scope {
@@ -54,6 +58,8 @@ impl Scope {
             Scope::Query => "query",
             Scope::MetricTemplate => "MetricTemplate",
             Scope::AlertProvider => "AlertProvider",
+            Scope::Organisation => "object under policies",
+            Scope::Policy => "CanaryPolicy",
         }
     }
 }
@@ -308,6 +314,30 @@ rules! {
         NOT_CHECKED = "surroundings-unknown" [] Warning: "the watch caches are not filled yet", "apply again later to have these rules answer";
         UNFAIR = "unfair-comparison" [] Warning: "the canary runs smaller than its primary, so latencies cannot be compared", "reference an autoscaler, or scale the target like the primary";
         RECONCILED = "reconciled-elsewhere" [70] Warning: "another tool reconciles this object and reverts what a rollout changes", "let the tool ignore replicas and selector";
+    }
+    Organisation {
+        POLICY_LIMITS = "policy-limits" [] Error: "a policy bounds this value", "keep within the bound, or ask for an exemption";
+        POLICY_REQUIRES = "policy-requires" [] Error: "a policy asks every Canary for this", "add it, or ask for an exemption";
+        POLICY_ALLOWS = "policy-allows" [] Error: "a policy lists the hosts and schemes that may be called", "call one of them, or ask for an exemption";
+        POLICY_FORBIDS = "policy-forbids" [] Error: "a policy forbids this", "remove it, or ask for an exemption";
+        POLICY_RULE = "policy-rule" [] Error: "a rule of a policy is not kept", "do as its message says, or ask for an exemption";
+        POLICY_RULE_FAILED = "policy-rule-failed" [] Error: "a rule that cannot be evaluated proves nothing, so an enforced one refuses", "ask the policy's owners to mend the rule";
+        POLICY_UNCHECKED = "policy-unchecked" [] Warning: "what the policy depends on is not known yet", "it is judged again before a run starts";
+        POLICY_EXEMPT = "policy-exempt" [] Warning: "an exemption holds, and ends", "be ready for its end";
+    }
+    Policy {
+        POLICY_EMPTY = "policy-empty" [] Warning: "it decides nothing", "add limits, rules or defaults";
+        POLICY_BOUNDS = "policy-bounds" [] Error: "no value keeps within these bounds", "write min below max, in the unit of the field";
+        POLICY_HOST = "policy-host" [] Error: "no host is ever matched by it", "write a host, host:port or *.domain";
+        POLICY_SELECTOR = "policy-selector" [] Error: "the selector cannot be read as Kubernetes reads it", "write matchLabels or matchExpressions";
+        POLICY_OBJECT_SELECTOR = "policy-object-selector" [] Warning: "who may label a Canary can label it out of an enforced policy", "select namespaces instead";
+        POLICY_RULE_NAME = "policy-rule-name" [] Error: "messages and exemptions go by the name of a rule", "give each rule a name of its own";
+        POLICY_CEL = "policy-cel" [] Error: "the rule could not be evaluated on any Canary", "mend it at the caret";
+        POLICY_CEL_ABSENT = "policy-cel-absent" [] Warning: "the rule fails on Canaries like this one, and an enforced rule that fails refuses", "ask with has() first";
+        POLICY_SIZE = "policy-size" [] Error: "every review pays for a policy this large", "split it into several policies";
+        POLICY_DEFAULTS = "policy-defaults" [] Error: "no Canary may hold this default", "correct or remove it";
+        POLICY_EXEMPTION = "policy-exemption" [] Error: "an exemption names whom, until when and why", "add namespace, until and reason";
+        POLICY_EXEMPTION_OVER = "policy-exemption-over" [] Warning: "the exemption has ended and exempts nobody", "remove it, or move its end";
     }
     Change {
         TARGET_CHANGED = "target-changed" [77] Error: "the old primary stays and the old target stays parked", "delete the Canary and create a new one";

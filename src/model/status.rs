@@ -130,8 +130,96 @@ pub struct Status {
     pub judged_generation: i64,
     /// `promotedTargetGeneration` (ours): generation of the target last promoted.
     pub promoted_generation: i64,
+    /// `checks` (ours): what was asked in this run, or in the last one; oldest first, at most [`HISTORY`].
+    pub checks: Vec<CheckRecord>,
+    /// `lastFailure` (ours): why the last release that failed did.
+    pub last_failure: Option<Failure>,
+    /// `contest` (ours): a field that somebody else keeps setting.
+    pub contest: Option<Contest>,
     /// `conditions`: `Promoted` as Flagger writes it, then ours.
     pub conditions: Vec<Condition>,
+}
+
+/// Checks that are remembered.
+pub const HISTORY: usize = 30;
+
+/// One check of a run: a measurement, or a hook that counts as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckRecord {
+    /// `time`: when it was judged (microseconds on the wire).
+    pub time: Timestamp,
+    /// `kind`: `metric`, or the hook's type (`pre-rollout`, `rollout`).
+    pub kind: String,
+    /// `name` of the metric or hook.
+    pub name: String,
+    /// `value`, as measured; `None` when there was none.
+    pub value: Option<String>,
+    /// `threshold`: the range, `>= 99`, `<= 500` or `>= 1, <= 5`; `None` for hooks and empty ranges.
+    pub threshold: Option<String>,
+    /// `verdict`: what came of it.
+    pub verdict: Outcome,
+    /// `message`: why it did not pass.
+    pub message: Option<String>,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It passed.
+    Passed,
+    /// The value lies outside its range, or the hook refused.
+    Failed,
+    /// The metric server answered without a value.
+    NoValues,
+    /// It could not be asked.
+    Error,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Outcome; 4] = [
+        Outcome::Passed,
+        Outcome::Failed,
+        Outcome::NoValues,
+        Outcome::Error,
+    ];
+
+    /// The wire form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Passed => "Passed",
+            Outcome::Failed => "Failed",
+            Outcome::NoValues => "NoValues",
+            Outcome::Error => "Error",
+        }
+    }
+}
+
+/// Why a release failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// `time` (whole seconds on the wire).
+    pub time: Timestamp,
+    /// `reason`, CamelCase: `FailedChecks`, `ManualRollback`, `ProgressDeadline`, `PromotionFailed`,
+    /// `InitializationFailed`.
+    pub reason: String,
+    /// `message`, for people.
+    pub message: String,
+}
+
+/// A field that somebody else keeps setting, and what was done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contest {
+    /// `field`: which field of which object.
+    pub field: String,
+    /// `manager`: who sets it.
+    pub manager: String,
+    /// `corrections` made since it began.
+    pub corrections: u32,
+    /// `since`: when it began (microseconds on the wire).
+    pub since: Timestamp,
+    /// `last`: when it was last corrected, or last found.
+    pub last: Timestamp,
 }
 
 /// Where a rollout of pods stood when it last moved (the progress deadline counts from here).
@@ -222,6 +310,7 @@ pub fn read(status: Option<&Value>) -> Result<Status, UnknownStage> {
                 })
                 .collect()
         });
+    let list = |key: &str| status.get(key).and_then(Value::as_array).into_iter().flatten();
     Ok(Status {
         stage: text("phase").parse()?,
         failed_checks: u32::try_from(count("failedChecks")).unwrap_or_default(),
@@ -237,8 +326,62 @@ pub fn read(status: Option<&Value>) -> Result<Status, UnknownStage> {
         observed_generation: count("observedGeneration"),
         judged_generation: count("judgedTargetGeneration"),
         promoted_generation: count("promotedTargetGeneration"),
+        checks: list("checks").filter_map(read_check).collect(),
+        last_failure: status.get("lastFailure").and_then(|failure| {
+            Some(Failure {
+                time: time(failure.get("time"))?,
+                reason: failure.get("reason")?.as_str()?.to_owned(),
+                message: failure.get("message")?.as_str()?.to_owned(),
+            })
+        }),
+        contest: status.get("contest").and_then(|contest| {
+            let corrections = contest.get("corrections")?.as_u64()?;
+            Some(Contest {
+                field: contest.get("field")?.as_str()?.to_owned(),
+                manager: contest.get("manager")?.as_str()?.to_owned(),
+                corrections: u32::try_from(corrections).unwrap_or(u32::MAX),
+                since: time(contest.get("since"))?,
+                last: time(contest.get("last"))?,
+            })
+        }),
         conditions,
     })
+}
+
+fn read_check(check: &Value) -> Option<CheckRecord> {
+    let text = |key: &str| check.get(key).and_then(Value::as_str).map(str::to_owned);
+    let verdict = text("verdict")?;
+    Some(CheckRecord {
+        time: text("time")?.parse().ok()?,
+        kind: text("kind")?,
+        name: text("name")?,
+        value: text("value"),
+        threshold: text("threshold"),
+        verdict: Outcome::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == verdict)?,
+        message: text("message"),
+    })
+}
+
+fn write_check(check: &CheckRecord) -> Value {
+    let mut written = json!({
+        "time": micros(check.time),
+        "kind": check.kind,
+        "name": check.name,
+        "verdict": check.verdict.as_str(),
+    });
+    // Within a list a merge patch keeps nulls.
+    for (key, value) in [
+        ("value", &check.value),
+        ("threshold", &check.threshold),
+        ("message", &check.message),
+    ] {
+        if let Some(value) = value {
+            written[key] = json!(value);
+        }
+    }
+    written
 }
 
 /// Writes the fields the controller owns, as a JSON merge patch of `status`: what is absent becomes null.
@@ -283,6 +426,20 @@ pub fn write(status: &Status) -> Value {
         "observedGeneration": status.observed_generation,
         "judgedTargetGeneration": status.judged_generation,
         "promotedTargetGeneration": status.promoted_generation,
+        "checks": (!status.checks.is_empty())
+            .then(|| status.checks.iter().map(write_check).collect::<Vec<_>>()),
+        "lastFailure": status.last_failure.as_ref().map(|failure| json!({
+            "time": seconds(failure.time),
+            "reason": failure.reason,
+            "message": failure.message,
+        })),
+        "contest": status.contest.as_ref().map(|contest| json!({
+            "field": contest.field,
+            "manager": contest.manager,
+            "corrections": contest.corrections,
+            "since": micros(contest.since),
+            "last": micros(contest.last),
+        })),
         "conditions": conditions,
     })
 }
@@ -325,6 +482,30 @@ mod tests {
                 observed_generation: 4,
                 judged_generation: 5,
                 promoted_generation: 6,
+                checks: Outcome::ALL
+                    .into_iter()
+                    .map(|verdict| CheckRecord {
+                        time: at,
+                        kind: "metric".into(),
+                        name: "errors".into(),
+                        value: Some("0.5".into()),
+                        threshold: (verdict == Outcome::Failed).then(|| "<= 0.1".into()),
+                        verdict,
+                        message: None,
+                    })
+                    .collect(),
+                last_failure: Some(Failure {
+                    time: whole,
+                    reason: "FailedChecks".into(),
+                    message: "m".into(),
+                }),
+                contest: Some(Contest {
+                    field: "Service a spec.selector".into(),
+                    manager: "kapp".into(),
+                    corrections: 2,
+                    since: at,
+                    last: at,
+                }),
                 conditions: vec![Condition {
                     kind: "Promoted".into(),
                     status: "True".into(),

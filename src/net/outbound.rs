@@ -106,42 +106,41 @@ pub struct Outbound {
 impl Outbound {
     /// Builds the client. Proxies are taken from the environment (`http_proxy`, `no_proxy`).
     pub fn new(reach: Reach) -> Result<Self, OutboundError> {
-        let build = |insecure: bool| {
-            reqwest::Client::builder()
-                .user_agent(concat!("verdigris/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(Duration::from_secs(5))
-                .pool_idle_timeout(Duration::from_secs(60))
-                .dns_resolver(Arc::new(GuardedResolver { reach }))
-                .redirect(reqwest::redirect::Policy::custom(move |attempt| {
-                    if attempt.previous().len() >= 5 {
-                        return attempt.error("more than five redirects");
-                    }
-                    match guard(attempt.url(), reach) {
-                        Ok(_) => attempt.follow(),
-                        Err(refusal) => attempt.error(refusal.to_string()),
-                    }
-                }))
-                .tls_danger_accept_invalid_certs(insecure)
-                .build()
-                .map_err(|error| OutboundError::Refused(innermost(&error)))
-        };
         Ok(Self {
-            strict: build(false)?,
-            insecure: build(true)?,
+            strict: client(reach, false, None)?,
+            insecure: client(reach, true, None)?,
             reach,
         })
     }
 
+    /// Sends through an HTTP proxy, which resolves the host's name itself; the proxy's own address is checked as any
+    /// other. A client is made for the call: this is for what is sent rarely.
+    pub async fn send_through(&self, outgoing: &Outgoing, proxy: &str) -> Result<Incoming, OutboundError> {
+        let url = Url::parse(proxy)
+            .map_err(|error| OutboundError::Refused(format!("the proxy is not a URL: {error}")))?;
+        guard(&url, self.reach)?;
+        let client = client(self.reach, outgoing.insecure, Some(url))?;
+        self.exchange(&client, outgoing).await
+    }
+
     /// Sends and reads the answer, both within `outgoing.timeout`.
     pub async fn send(&self, outgoing: &Outgoing) -> Result<Incoming, OutboundError> {
-        let url = Url::parse(&outgoing.url)
-            .map_err(|error| OutboundError::Refused(format!("{:?} is not a URL: {error}", outgoing.url)))?;
-        let host = guard(&url, self.reach)?;
         let client = if outgoing.insecure {
             &self.insecure
         } else {
             &self.strict
         };
+        self.exchange(client, outgoing).await
+    }
+
+    async fn exchange(
+        &self,
+        client: &reqwest::Client,
+        outgoing: &Outgoing,
+    ) -> Result<Incoming, OutboundError> {
+        let url = Url::parse(&outgoing.url)
+            .map_err(|error| OutboundError::Refused(format!("{:?} is not a URL: {error}", outgoing.url)))?;
+        let host = guard(&url, self.reach)?;
         let request = match &outgoing.body {
             Some(body) => client.post(url).json(body),
             None => client.get(url),
@@ -178,6 +177,30 @@ impl Outbound {
             }),
         }
     }
+}
+
+/// A client that keeps to `reach`. Without a `proxy` of its own it takes those of the environment.
+fn client(reach: Reach, insecure: bool, proxy: Option<Url>) -> Result<reqwest::Client, OutboundError> {
+    let refused = |error: reqwest::Error| OutboundError::Refused(innermost(&error));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("verdigris/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(5))
+        .pool_idle_timeout(Duration::from_secs(60))
+        .dns_resolver(Arc::new(GuardedResolver { reach }))
+        .redirect(reqwest::redirect::Policy::custom(move |attempt| {
+            if attempt.previous().len() >= 5 {
+                return attempt.error("more than five redirects");
+            }
+            match guard(attempt.url(), reach) {
+                Ok(_) => attempt.follow(),
+                Err(refusal) => attempt.error(refusal.to_string()),
+            }
+        }))
+        .tls_danger_accept_invalid_certs(insecure);
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(refused)?);
+    }
+    builder.build().map_err(refused)
 }
 
 /// Checks scheme and literal address; names are checked when they resolve.

@@ -3,8 +3,11 @@
 //! Owns: the verdict on one check and the words for it (Flagger's `Halt …` events). Promises: what cannot be
 //! measured never passes. Never: counts failures or decides what follows from them.
 
-use crate::model::canary::{Canary, Check, Source, TargetKind};
+use jiff::Timestamp;
+
+use crate::model::canary::{Bounds, Canary, Check, Hook, Source, TargetKind};
 use crate::model::notice::{Notice, Reason};
+use crate::model::status::{CheckRecord, Outcome};
 
 use super::question::Answer;
 
@@ -46,6 +49,61 @@ pub fn judge(canary: &Canary, check: &Check, answer: &Answer) -> Verdict {
             ),
         )),
     }
+}
+
+/// What is remembered of a measurement.
+pub(super) fn record(check: &Check, answer: &Answer, verdict: &Verdict, now: Timestamp) -> CheckRecord {
+    let (value, unanswered) = match answer {
+        Answer::Value(value) if value.is_nan() => (None, Outcome::NoValues),
+        Answer::Value(value) => (Some(value.to_string()), Outcome::Failed),
+        Answer::NoValues(_) => (None, Outcome::NoValues),
+        Answer::Error(_) | Answer::Refused(_) | Answer::Passed => (None, Outcome::Error),
+    };
+    let (verdict, message) = match verdict {
+        Verdict::Passed(_) => (Outcome::Passed, None),
+        Verdict::Halted(notice) => (unanswered, Some(notice.text.clone())),
+    };
+    CheckRecord {
+        time: micros(now),
+        kind: "metric".to_owned(),
+        name: check.name.clone(),
+        value,
+        threshold: range(check.bounds),
+        verdict,
+        message,
+    }
+}
+
+/// What is remembered of a hook that counts as a check; `refusal` is what it said against going on.
+pub(super) fn record_hook(hook: &Hook, refusal: Option<&str>, now: Timestamp) -> CheckRecord {
+    CheckRecord {
+        time: micros(now),
+        kind: hook.kind.as_str().to_owned(),
+        name: hook.name.clone(),
+        value: None,
+        threshold: None,
+        verdict: if refusal.is_some() {
+            Outcome::Failed
+        } else {
+            Outcome::Passed
+        },
+        message: refusal.map(str::to_owned),
+    }
+}
+
+/// `>= 99`, `<= 500`, `>= 1, <= 5`.
+fn range(bounds: Bounds) -> Option<String> {
+    match (bounds.min, bounds.max) {
+        (None, None) => None,
+        (Some(min), None) => Some(format!(">= {min}")),
+        (None, Some(max)) => Some(format!("<= {max}")),
+        (Some(min), Some(max)) => Some(format!(">= {min}, <= {max}")),
+    }
+}
+
+/// As precise as it is stored.
+fn micros(now: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
 /// `success rate 97.10% < 99%`, `request duration 750ms > 500ms`, `name 12.00 > 5`.
@@ -143,7 +201,7 @@ mod tests {
 
     use super::*;
     use crate::model::canary::{
-        Analysis, Bounds, Identity, Metadata, Provider, Service, Strategy, Target, Unmanaged,
+        Analysis, Identity, Metadata, Provider, Service, Strategy, Target, Unmanaged,
     };
 
     fn canary() -> Canary {
@@ -329,6 +387,42 @@ mod tests {
                 Verdict::Passed(value) => panic!("{value} passed, expected: {text}"),
             }
         }
+    }
+
+    #[test]
+    fn what_was_asked_is_remembered_with_its_value_and_range() {
+        let answers = [
+            (Answer::Value(0.25), Outcome::Passed, Some("0.25")),
+            (Answer::Value(7.5), Outcome::Failed, Some("7.5")),
+            (Answer::Value(f64::INFINITY), Outcome::Failed, Some("inf")),
+            (Answer::Value(f64::NAN), Outcome::NoValues, None),
+            (Answer::NoValues("none".to_owned()), Outcome::NoValues, None),
+            (Answer::Error("refused".to_owned()), Outcome::Error, None),
+        ];
+        let check = check(query(), Some(0.0), Some(5.0));
+        for (answer, outcome, value) in answers {
+            let verdict = judge(&canary(), &check, &answer);
+            let record = record(&check, &answer, &verdict, Timestamp::UNIX_EPOCH);
+            assert_eq!(
+                (
+                    record.verdict,
+                    record.value.as_deref(),
+                    record.threshold.as_deref()
+                ),
+                (outcome, value, Some(">= 0, <= 5")),
+                "{answer:?}"
+            );
+            assert_eq!(record.message.is_none(), outcome == Outcome::Passed, "{answer:?}");
+        }
+        assert_eq!(
+            range(Bounds {
+                min: Some(99.5),
+                max: None
+            })
+            .as_deref(),
+            Some(">= 99.5")
+        );
+        assert_eq!(range(Bounds::default()), None);
     }
 
     #[test]

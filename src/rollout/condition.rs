@@ -1,4 +1,5 @@
-//! The conditions a decision writes: `Promoted` as Flagger does, `Stalled` of ours.
+//! The conditions a decision writes: `Promoted` as Flagger does; of ours `Ready`, and while they are true `Stalled`,
+//! `InvalidSpec` and `Conflict`.
 //!
 //! Conditions are output, never memory: no decision reads them, except to see whether it would write the same.
 
@@ -11,6 +12,22 @@ use crate::model::status::{Condition, Stage, Status};
 pub(super) const PROMOTED: &str = "Promoted";
 /// Ours: the controller cannot act until somebody changes something.
 pub const STALLED: &str = "Stalled";
+/// Ours: True at rest with production on what was promoted last, False when that took a failure or nothing can be
+/// done, Unknown in between (kstatus).
+pub const READY: &str = "Ready";
+/// Ours, beside `Stalled`: the spec cannot be obeyed.
+pub const INVALID_SPEC: &str = "InvalidSpec";
+/// Ours, beside `Stalled`: an object or target the Canary needs belongs to somebody else.
+pub const CONFLICT: &str = "Conflict";
+
+/// Reasons of `Stalled` that mean that something belongs to somebody else.
+const CONFLICTS: [&str; 5] = [
+    "TargetTaken",
+    "ForeignPrimary",
+    "ForeignAutoscaler",
+    "ServiceOwned",
+    "ServiceIsAlias",
+];
 
 /// Writes `Promoted` for a stage. As Flagger: same status and reason leave the old one as it is; `lastTransitionTime`
 /// moves only with the status.
@@ -59,29 +76,92 @@ pub(super) fn promoted(status: &mut Status, stage: Stage, kind: TargetKind, now:
         .insert(0, renewed(old, PROMOTED, word, stage.as_str(), message, now));
 }
 
-/// Writes `Stalled` = True. Returns false when it already said the same.
+/// Writes `Stalled` = True, and the condition that says more about `reason`. Returns false when `Stalled` already
+/// said the same.
 pub(super) fn stall(status: &mut Status, reason: &str, message: &str, now: Timestamp) -> bool {
-    let old = status
+    let more = if reason == INVALID_SPEC {
+        Some(INVALID_SPEC)
+    } else if CONFLICTS.contains(&reason) {
+        Some(CONFLICT)
+    } else {
+        None
+    };
+    for kind in [INVALID_SPEC, CONFLICT] {
+        if more == Some(kind) {
+            set(status, kind, "True", reason, message, now);
+        } else {
+            unset(status, kind);
+        }
+    }
+    set(status, STALLED, "True", reason, message, now)
+}
+
+/// Takes `Stalled` away, and what says more about it: the controller acts again.
+pub(super) fn unstall(status: &mut Status) {
+    for kind in [STALLED, INVALID_SPEC, CONFLICT] {
+        unset(status, kind);
+    }
+}
+
+/// Writes `Ready` as everything else in the status has it.
+pub(super) fn ready(status: &mut Status, now: Timestamp) {
+    let stalled = status
         .conditions
         .iter()
-        .position(|condition| condition.kind == STALLED);
-    let same = old.is_some_and(|at| {
-        let old = &status.conditions[at];
-        old.status == "True" && old.reason == reason && old.message == message
-    });
-    if same {
+        .find(|condition| condition.kind == STALLED && condition.status == "True");
+    let (word, reason, message) = match (stalled, status.stage) {
+        (Some(stalled), _) => ("False", stalled.reason.clone(), stalled.message.clone()),
+        (None, Stage::New) => return,
+        (None, stage) => {
+            let (word, message) = of_stage(stage);
+            let why = status.last_failure.as_ref().filter(|_| stage == Stage::Failed);
+            let message = why.map_or_else(|| message.to_owned(), |failure| failure.message.clone());
+            (word, stage.as_str().to_owned(), message)
+        }
+    };
+    set(status, READY, word, &reason, &message, now);
+}
+
+fn of_stage(stage: Stage) -> (&'static str, &'static str) {
+    match stage {
+        Stage::New | Stage::Initializing => ("Unknown", "The primary is being made."),
+        Stage::Initialized | Stage::Succeeded => ("True", "The primary serves what was promoted last."),
+        Stage::Waiting | Stage::WaitingPromotion => ("Unknown", "A new revision waits for approval."),
+        Stage::Progressing => ("Unknown", "A new revision is being judged."),
+        Stage::Promoting | Stage::Finalising => ("Unknown", "A new revision is being promoted."),
+        Stage::Failed => ("False", "The last release failed."),
+        Stage::Terminating | Stage::Terminated => ("False", "The Canary is being deleted."),
+    }
+}
+
+/// Writes a condition of ours. Returns false when it already said the same.
+pub(super) fn set(
+    status: &mut Status,
+    kind: &str,
+    word: &str,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> bool {
+    let old = status
+        .conditions
+        .iter_mut()
+        .find(|condition| condition.kind == kind);
+    let Some(old) = old else {
+        let new = renewed(None, kind, word, reason, message.to_owned(), now);
+        status.conditions.push(new);
+        return true;
+    };
+    if old.status == word && old.reason == reason && old.message == message {
         return false;
     }
-    let old = old.map(|at| status.conditions.remove(at));
-    status
-        .conditions
-        .push(renewed(old, STALLED, "True", reason, message.to_owned(), now));
+    *old = renewed(Some(old.clone()), kind, word, reason, message.to_owned(), now);
     true
 }
 
-/// Takes `Stalled` away: the controller acts again.
-pub(super) fn unstall(status: &mut Status) {
-    status.conditions.retain(|condition| condition.kind != STALLED);
+/// Takes a condition away.
+pub(super) fn unset(status: &mut Status, kind: &str) {
+    status.conditions.retain(|condition| condition.kind != kind);
 }
 
 fn renewed(
@@ -160,7 +240,60 @@ mod tests {
         assert!(!stall(&mut status, "TargetNotFound", "gone", at(2)));
         assert!(stall(&mut status, "ServiceOwned", "taken", at(3)));
         assert_eq!(status.conditions[0].last_transition, at(1));
+        let kinds = |status: &Status| -> Vec<String> {
+            status.conditions.iter().map(|one| one.kind.clone()).collect()
+        };
+        assert_eq!(
+            kinds(&status),
+            [STALLED, CONFLICT],
+            "an owned Service is a conflict"
+        );
+        assert!(stall(&mut status, INVALID_SPEC, "spec.x: bad", at(4)));
+        assert_eq!(kinds(&status), [STALLED, INVALID_SPEC]);
         unstall(&mut status);
         assert!(status.conditions.is_empty());
+    }
+
+    #[test]
+    fn ready_follows_stage_and_stall() {
+        let mut status = Status::default();
+        ready(&mut status, at(1));
+        assert!(status.conditions.is_empty(), "nothing is known of a new one");
+        let word = |status: &Status| {
+            let ready = status.conditions.iter().find(|one| one.kind == READY).unwrap();
+            (ready.status.clone(), ready.reason.clone(), ready.message.clone())
+        };
+        for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::New) {
+            status.stage = stage;
+            ready(&mut status, at(2));
+            let expected = match stage {
+                Stage::Initialized | Stage::Succeeded => "True",
+                Stage::Failed | Stage::Terminating | Stage::Terminated => "False",
+                Stage::New
+                | Stage::Initializing
+                | Stage::Waiting
+                | Stage::Progressing
+                | Stage::WaitingPromotion
+                | Stage::Promoting
+                | Stage::Finalising => "Unknown",
+            };
+            let (word, reason, _) = word(&status);
+            assert_eq!((word.as_str(), reason.as_str()), (expected, stage.as_str()));
+        }
+        status.stage = Stage::Failed;
+        status.last_failure = Some(crate::model::status::Failure {
+            time: at(3),
+            reason: "FailedChecks".to_owned(),
+            message: "errors".to_owned(),
+        });
+        ready(&mut status, at(3));
+        assert_eq!(word(&status).2, "errors", "a failure says why");
+        status.stage = Stage::Succeeded;
+        stall(&mut status, "TargetNotFound", "gone", at(4));
+        ready(&mut status, at(4));
+        assert_eq!(
+            word(&status),
+            ("False".to_owned(), "TargetNotFound".to_owned(), "gone".to_owned())
+        );
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::model::canary::{Canary, HookKind};
 use crate::model::notice::Notice;
 use crate::model::revision::Revision;
-use crate::model::status::{Stage, Status};
+use crate::model::status::{CheckRecord, Failure, HISTORY, Stage, Status};
 
 use super::change;
 use super::condition::{self, whole_second};
@@ -138,6 +138,23 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Remembers what came of a check, and forgets the oldest beyond the bound.
+    pub(super) fn record(&mut self, check: CheckRecord) {
+        let checks = &mut self.status.checks;
+        checks.push(check);
+        let surplus = checks.len().saturating_sub(HISTORY);
+        checks.drain(..surplus);
+    }
+
+    /// Remembers why the release failed.
+    pub(super) fn blame(&mut self, reason: &str, message: String) {
+        self.status.last_failure = Some(Failure {
+            time: whole_second(self.now),
+            reason: reason.to_owned(),
+            message,
+        });
+    }
+
     /// Remembers that a check or gate was asked in this pass.
     pub(super) fn asked(&mut self) {
         self.status.last_check = Timestamp::from_microsecond(self.now.as_microsecond()).ok();
@@ -178,6 +195,7 @@ impl<'a> Draft<'a> {
     /// The plan as it is. `lastTransitionTime` moves with every write and only then.
     pub(super) fn close(mut self) -> Plan {
         self.status.observed_generation = self.canary.generation;
+        condition::ready(&mut self.status, self.now);
         if self.status != self.seen.status {
             self.status.last_transition = Some(whole_second(self.now));
         }

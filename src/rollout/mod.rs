@@ -18,4 +18,4 @@ pub mod rejected;
 pub mod stage;
 
 pub use change::checksum;
-pub use condition::STALLED;
+pub use condition::{CONFLICT, INVALID_SPEC, READY, STALLED};

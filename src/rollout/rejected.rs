@@ -25,6 +25,7 @@ pub fn stalled(
     let mut status = stored.clone();
     let news = condition::stall(&mut status, reason.as_str(), message, now);
     if news {
+        condition::ready(&mut status, now);
         status.observed_generation = generation;
     }
     (status, news)
@@ -39,7 +40,11 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let (first, news) = rejected(&Status::default(), 1, "spec.x: bad", now);
         assert!(news);
-        assert_eq!(first.conditions.len(), 1);
+        let kinds: Vec<&str> = first.conditions.iter().map(|one| one.kind.as_str()).collect();
+        assert_eq!(
+            kinds,
+            [condition::INVALID_SPEC, condition::STALLED, condition::READY]
+        );
         assert_eq!(rejected(&first, 1, "spec.x: bad", now), (first.clone(), false));
         assert!(rejected(&first, 2, "spec.y: bad", now).1);
     }

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed; builders take what they build from"
 )]
 
+mod leaders;
 mod world;
 
 use serde_json::{Value, json};

@@ -26,15 +26,17 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use verdigris::cluster::{Cluster, Kind, to_value};
 use verdigris::controller;
+use verdigris::lease::{self, Election, Leadership};
 use verdigris::model::parse::Settings;
 use verdigris::net::outbound::{Outbound, Reach};
 use verdigris::telemetry::Metrics;
 use verdigris::workload;
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) const NAMESPACE: &str = "test";
 
@@ -125,6 +127,34 @@ impl World {
 
     /// Starts a controller, after the last one was killed.
     pub(crate) fn control(&mut self) {
+        self.controller = Some(tokio::spawn(self.controller(Leadership::alone())));
+    }
+
+    /// Starts a controller that acts while it holds the Lease.
+    pub(crate) fn compete(&self, identity: &str, duration: Duration) -> Replica {
+        let (election, leadership) = Election::new(
+            self.watched.clone(),
+            lease::Config {
+                namespace: NAMESPACE.to_owned(),
+                identity: identity.to_owned(),
+                duration,
+                alone_without_namespace: false,
+            },
+        );
+        let retire = CancellationToken::new();
+        let (electing, controller) = (election.run(retire.clone()), self.controller(leadership.clone()));
+        Replica {
+            leadership,
+            retire,
+            electing: tokio::spawn(electing),
+            controller: tokio::spawn(controller),
+        }
+    }
+
+    fn controller(
+        &self,
+        leadership: Leadership,
+    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
         let config = controller::Config {
             namespace: None,
             metrics_server: self.stub.url.clone(),
@@ -135,16 +165,19 @@ impl World {
             rendering: workload::Options::default(),
             track_configs: self.tracking,
             concurrency: 8,
+            notifier: None,
+            cluster_name: None,
+            event_webhook: None,
         };
         let outbound = Outbound::new(Reach::Anywhere).unwrap();
-        let run = controller::run(
+        controller::run(
             self.watched.clone(),
             config,
             outbound,
             Arc::new(Metrics::new()),
+            leadership,
             std::future::pending(),
-        );
-        self.controller = Some(tokio::spawn(run));
+        )
     }
 
     /// `kill -9`.
@@ -257,6 +290,39 @@ impl World {
                 )
             })
             .collect()
+    }
+}
+
+/// One of several controllers.
+pub(crate) struct Replica {
+    pub(crate) leadership: Leadership,
+    retire: CancellationToken,
+    electing: JoinHandle<()>,
+    controller: JoinHandle<Result<(), String>>,
+}
+
+impl Replica {
+    /// `kill -9`.
+    pub(crate) async fn kill(self) {
+        self.electing.abort();
+        self.controller.abort();
+        assert!(
+            self.controller.await.unwrap_err().is_cancelled(),
+            "the controller had ended"
+        );
+        let _ = self.electing.await;
+    }
+
+    /// A clean stop: the controller first, then the Lease is given back.
+    pub(crate) async fn stop(self) {
+        self.controller.abort();
+        let _ = self.controller.await;
+        self.retire.cancel();
+        self.electing.await.unwrap();
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.controller.is_finished() && !self.electing.is_finished()
     }
 }
 

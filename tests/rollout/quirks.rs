@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use verdigris::model::canary::{Autoscaler, HookKind, Provider, ScalerKind, Strategy, TargetKind};
-use verdigris::model::status::{Stage, Status};
+use verdigris::model::status::{HISTORY, Stage, Status};
 use verdigris::rollout::checksum;
 use verdigris::rollout::observed::Block;
 use verdigris::rollout::plan::Step;
@@ -170,7 +170,7 @@ fn q06_a_primary_nobody_recorded_is_not_guessed() {
     world.primary = None;
     world.settle();
     assert!(world.primary.is_none());
-    assert_eq!(world.status.conditions.last().unwrap().reason, "PrimaryLost");
+    assert_eq!(world.stalled(), Some("PrimaryLost"));
 }
 
 #[test]
@@ -431,12 +431,21 @@ fn a_block_is_told_once_and_lifted() {
     world.settle();
     world.settle();
     assert_eq!(world.times("belongs to another controller"), 1);
-    assert_eq!(world.status.conditions.last().unwrap().kind, "Stalled");
+    assert_eq!(world.stalled(), Some("ServiceOwned"));
+    assert_eq!(world.condition("Conflict").unwrap().reason, "ServiceOwned");
+    assert_eq!(world.condition("Ready").unwrap().status, "False");
     assert_eq!(world.status.stage, Stage::Initialized);
     world.blocked = None;
     world.settle();
     assert_eq!(world.status.stage, Stage::Succeeded);
-    assert_eq!(world.status.conditions.len(), 1);
+    let kinds: Vec<&str> = world
+        .status
+        .conditions
+        .iter()
+        .map(|one| one.kind.as_str())
+        .collect();
+    assert_eq!(kinds, ["Promoted", "Ready"]);
+    assert_eq!(world.condition("Ready").unwrap().status, "True");
 }
 
 #[test]
@@ -444,7 +453,7 @@ fn a_missing_target_stalls() {
     let mut world = World::new(canary());
     world.target = None;
     world.settle();
-    assert_eq!(world.status.conditions[0].reason, "TargetNotFound");
+    assert_eq!(world.stalled(), Some("TargetNotFound"));
     assert!(!world.services);
 }
 
@@ -456,7 +465,7 @@ fn a_provider_without_a_router_stalls_and_nothing_is_written() {
     let mut world = World::new(canary);
     world.settle();
     world.settle();
-    assert_eq!(world.status.conditions[0].reason, "ProviderNotSupported");
+    assert_eq!(world.stalled(), Some("ProviderNotSupported"));
     assert_eq!(world.times("event"), 1);
     assert!(!world.services && !world.finalizer && world.primary.is_none());
 }
@@ -640,4 +649,102 @@ fn a_clock_that_jumps_back_does_not_stop_the_analysis() {
     world.jump(-86_400);
     world.settle();
     assert_eq!(world.status.stage, Stage::Succeeded);
+}
+
+#[test]
+fn the_status_tells_why_a_release_was_rolled_back() {
+    let mut world = World::initialized(canary());
+    world.values.insert(hash(2), Answer::Value(50.0));
+    world.push(2);
+    world.settle();
+    let failure = world.status.last_failure.clone().unwrap();
+    assert_eq!(failure.reason, "FailedChecks");
+    assert_eq!(
+        failure.message,
+        "2 checks failed, the last with: Halt podinfo.test advancement errors 50.00 > 5"
+    );
+    assert_eq!(world.condition("Ready").unwrap().message, failure.message);
+    let told: Vec<(&str, &str, Option<&str>, &str)> = world
+        .status
+        .checks
+        .iter()
+        .map(|check| {
+            (
+                check.kind.as_str(),
+                check.name.as_str(),
+                check.value.as_deref(),
+                check.verdict.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("pre-rollout", "acceptance", None, "Passed"),
+            ("rollout", "load", None, "Passed"),
+            ("metric", "errors", Some("50"), "Failed"),
+            ("rollout", "load", None, "Passed"),
+            ("metric", "errors", Some("50"), "Failed"),
+        ]
+    );
+
+    // The next run begins with an empty list; the failure is remembered, with its time.
+    world.push(3);
+    world.settle();
+    assert_eq!(world.status.stage, Stage::Succeeded);
+    assert!(
+        world
+            .status
+            .checks
+            .iter()
+            .all(|check| check.verdict.as_str() == "Passed")
+    );
+    assert_eq!(world.status.last_failure, Some(failure));
+}
+
+#[test]
+fn the_history_of_checks_is_bounded() {
+    let mut canary = canary();
+    canary
+        .analysis
+        .hooks
+        .push(hook(HookKind::ConfirmPromotion, "promote"));
+    let mut world = World::initialized(canary);
+    world.answers.insert("promote".to_owned(), refuse());
+    world.push(2);
+    world.run_for(3_600);
+    assert_eq!(world.status.stage, Stage::WaitingPromotion);
+    assert_eq!(world.status.checks.len(), HISTORY);
+    let last = world.status.checks.last().unwrap();
+    assert_eq!(Some(last.time), world.status.last_check, "the newest stay");
+}
+
+#[test]
+fn every_cause_of_a_failure_has_a_word() {
+    let rolled_back = |world: &mut World, reason: &str| {
+        world.settle();
+        assert_eq!(world.status.stage, Stage::Failed, "{reason}");
+        assert_eq!(world.status.last_failure.as_ref().unwrap().reason, reason);
+    };
+    let mut deadline = World::initialized(canary());
+    deadline.broken.insert(hash(2));
+    deadline.push(2);
+    rolled_back(&mut deadline, "ProgressDeadline");
+
+    let mut hooked = canary();
+    hooked.analysis.hooks.push(hook(HookKind::Rollback, "rollback"));
+    let mut manual = World::initialized(hooked);
+    manual.push(2);
+    rolled_back(&mut manual, "ManualRollback");
+
+    let mut promotion = World::initialized(canary());
+    promotion.push(2);
+    promotion.run_until(|world| world.status.stage == Stage::Promoting);
+    promotion.broken.insert(hash(2));
+    rolled_back(&mut promotion, "PromotionFailed");
+
+    let mut bootstrap = World::new(canary());
+    bootstrap.run_until(|world| world.primary.is_some());
+    bootstrap.primary.as_mut().unwrap().desired = 0;
+    rolled_back(&mut bootstrap, "InitializationFailed");
 }

@@ -12,7 +12,7 @@ use verdigris::model::canary::{
 };
 use verdigris::model::notice::Severity;
 use verdigris::model::revision::Revision;
-use verdigris::model::status::{Stage, Status};
+use verdigris::model::status::{Condition, HISTORY, Stage, Status};
 use verdigris::rollout::next::next;
 use verdigris::rollout::observed::{Block, Observed, Seen, Workload};
 use verdigris::rollout::plan::{Announcement, Next, Plan, Step};
@@ -426,6 +426,20 @@ impl World {
         self.run_until(|world| world.now >= end);
     }
 
+    /// A condition, if the status has it.
+    pub(crate) fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.status
+            .conditions
+            .iter()
+            .find(|condition| condition.kind == kind)
+    }
+
+    /// Why the Canary is stalled, if it is.
+    pub(crate) fn stalled(&self) -> Option<&str> {
+        self.condition("Stalled")
+            .map(|condition| condition.reason.as_str())
+    }
+
     /// The story so far.
     pub(crate) fn told(&self) -> String {
         self.story.join("\n")
@@ -702,6 +716,7 @@ pub(crate) fn lawful(canary: &Canary, seen: &Observed, heard: &Answers, plan: &P
             context()
         );
     }
+    assert!(new.checks.len() <= HISTORY, "{}", context());
     assert!(
         edges(old.stage).contains(&new.stage),
         "{:?} → {:?}",

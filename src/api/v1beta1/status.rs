@@ -19,6 +19,8 @@ wire! {
         iterations: i32,
         /// Checksums of the ConfigMaps and Secrets the target reads.
         tracked_configs: BTreeMap<String, String>,
+        /// Checksums of the ConfigMaps and Secrets the primary reads copies of.
+        promoted_configs: BTreeMap<String, String>,
         /// The revision that is or was last judged.
         last_applied_spec: String,
         /// The revision the primary runs.
@@ -45,6 +47,64 @@ wire! {
         judged_target_generation: i64,
         /// Generation of the target that was last promoted.
         promoted_target_generation: i64,
+        /// What was asked in this run, or in the last one; oldest first.
+        checks: Vec<CheckRecord>,
+        /// Why the last release that failed did.
+        last_failure: Failure,
+        /// A field that another program keeps setting.
+        contest: Contest,
+    }
+}
+
+wire! {
+    /// One check of a run.
+    CheckRecord {
+        /// When it was judged.
+        #[schemars(extend("format" = "date-time"))]
+        time: String,
+        /// `metric`, or the type of the hook.
+        kind: String,
+        /// Name of the metric or hook.
+        name: String,
+        /// What was measured.
+        value: String,
+        /// The range it must lie in.
+        threshold: String,
+        /// Passed, Failed, NoValues or Error.
+        verdict: String,
+        /// Why it did not pass.
+        message: String,
+    }
+}
+
+wire! {
+    /// Why a release failed.
+    Failure {
+        /// When.
+        #[schemars(extend("format" = "date-time"))]
+        time: String,
+        /// Why, in one word.
+        reason: String,
+        /// Why, for people.
+        message: String,
+    }
+}
+
+wire! {
+    /// A field that another program keeps setting.
+    Contest {
+        /// The object and the field.
+        field: String,
+        /// Who sets it.
+        manager: String,
+        /// How often it was corrected.
+        corrections: i64,
+        /// When it began.
+        #[schemars(extend("format" = "date-time"))]
+        since: String,
+        /// When it was last corrected or found.
+        #[schemars(extend("format" = "date-time"))]
+        last: String,
     }
 }
 

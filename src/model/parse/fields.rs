@@ -10,23 +10,18 @@ use crate::model::violation::{FieldPath, Report, Violation};
 
 /// Where everything that is found goes.
 #[derive(Debug, Default)]
-pub(in crate::model) struct Findings {
+pub(crate) struct Findings {
     /// What was found so far.
-    pub(in crate::model) report: Report,
+    pub(crate) report: Report,
     /// The manifest names its provider, so what depends on it is certain.
-    pub(super) provider_is_certain: bool,
+    pub(crate) provider_is_certain: bool,
     /// Unknown fields are worth a word.
-    pub(super) unknown_fields: bool,
+    pub(crate) unknown_fields: bool,
 }
 
 impl Findings {
     /// Reports a rule broken at `path`. Empty `expected` says the rule's reason, empty `fix` its usual fix.
-    pub(in crate::model) fn add(
-        &mut self,
-        rule: &Rule,
-        path: &FieldPath,
-        found: impl Into<String>,
-    ) -> &mut Violation {
+    pub(crate) fn add(&mut self, rule: &Rule, path: &FieldPath, found: impl Into<String>) -> &mut Violation {
         let refused = match rule.severity {
             Severity::Error => true,
             Severity::Warning => false,
@@ -53,13 +48,13 @@ impl Findings {
 
 impl Violation {
     /// Says what is expected here, in place of the rule's reason.
-    pub(in crate::model) fn expecting(&mut self, expected: impl Into<String>) -> &mut Self {
+    pub(crate) fn expecting(&mut self, expected: impl Into<String>) -> &mut Self {
         self.expected = expected.into();
         self
     }
 
     /// Says how to fix it here, in place of the rule's usual fix.
-    pub(in crate::model) fn fixed_by(&mut self, fix: impl Into<String>) -> &mut Self {
+    pub(crate) fn fixed_by(&mut self, fix: impl Into<String>) -> &mut Self {
         self.fix = fix.into();
         self
     }
@@ -67,16 +62,16 @@ impl Violation {
 
 /// A place in the manifest; `null` counts as absent, as it does to the API server.
 #[derive(Debug, Clone)]
-pub(super) struct Field<'a> {
+pub(crate) struct Field<'a> {
     /// What is there.
-    pub(super) value: Option<&'a Value>,
+    pub(crate) value: Option<&'a Value>,
     /// Where it is.
-    pub(super) path: FieldPath,
+    pub(crate) path: FieldPath,
 }
 
 impl<'a> Field<'a> {
     /// The whole object.
-    pub(super) fn root(value: &'a Value) -> Self {
+    pub(crate) fn root(value: &'a Value) -> Self {
         Self {
             value: Some(value),
             path: FieldPath::default(),
@@ -84,7 +79,7 @@ impl<'a> Field<'a> {
     }
 
     /// A member; absent when this is no object.
-    pub(super) fn get(&self, key: &str) -> Field<'a> {
+    pub(crate) fn get(&self, key: &str) -> Field<'a> {
         Field {
             value: self
                 .value
@@ -95,7 +90,7 @@ impl<'a> Field<'a> {
     }
 
     /// Whether anything is there.
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.value.is_some()
     }
 
@@ -108,7 +103,7 @@ impl<'a> Field<'a> {
     }
 
     /// A string.
-    pub(super) fn text(&self, findings: &mut Findings) -> Option<&'a str> {
+    pub(crate) fn text(&self, findings: &mut Findings) -> Option<&'a str> {
         match self.value? {
             Value::String(text) => Some(text),
             other => {
@@ -126,7 +121,7 @@ impl<'a> Field<'a> {
     }
 
     /// A string that must be there and not empty.
-    pub(super) fn required(&self, what: &str, findings: &mut Findings) -> Option<&'a str> {
+    pub(crate) fn required(&self, what: &str, findings: &mut Findings) -> Option<&'a str> {
         match self.value {
             None => findings.add(&rules::REQUIRED, &self.path, "missing"),
             Some(Value::String(text)) if text.is_empty() => {
@@ -140,7 +135,7 @@ impl<'a> Field<'a> {
     }
 
     /// A boolean; absent is false.
-    pub(super) fn flag(&self, findings: &mut Findings) -> bool {
+    pub(crate) fn flag(&self, findings: &mut Findings) -> bool {
         match self.value {
             None => false,
             Some(Value::Bool(flag)) => *flag,
@@ -149,7 +144,7 @@ impl<'a> Field<'a> {
     }
 
     /// A number.
-    pub(super) fn number(&self, findings: &mut Findings) -> Option<f64> {
+    pub(crate) fn number(&self, findings: &mut Findings) -> Option<f64> {
         match self.value? {
             Value::Number(number) => number.as_f64(),
             other => self.wrong(other, "a number", findings),
@@ -157,7 +152,7 @@ impl<'a> Field<'a> {
     }
 
     /// A whole number (`5.0` is one).
-    pub(super) fn integer(&self, findings: &mut Findings) -> Option<i64> {
+    pub(crate) fn integer(&self, findings: &mut Findings) -> Option<i64> {
         let number = match self.value? {
             Value::Number(number) => number,
             other => return self.wrong(other, "a whole number", findings),
@@ -175,7 +170,7 @@ impl<'a> Field<'a> {
     }
 
     /// An object's members.
-    pub(super) fn object(&self, findings: &mut Findings) -> Option<&'a Map<String, Value>> {
+    pub(crate) fn object(&self, findings: &mut Findings) -> Option<&'a Map<String, Value>> {
         match self.value? {
             Value::Object(map) => Some(map),
             other => self.wrong(other, "an object", findings),
@@ -183,7 +178,7 @@ impl<'a> Field<'a> {
     }
 
     /// A list's items; an item that is no object is reported when it is read.
-    pub(super) fn items(&self, findings: &mut Findings) -> Vec<Field<'a>> {
+    pub(crate) fn items(&self, findings: &mut Findings) -> Vec<Field<'a>> {
         match self.value {
             None => Vec::new(),
             Some(Value::Array(items)) => items
@@ -199,7 +194,7 @@ impl<'a> Field<'a> {
     }
 
     /// A list's items that are objects; others are reported.
-    pub(super) fn objects(&self, findings: &mut Findings) -> Vec<Field<'a>> {
+    pub(crate) fn objects(&self, findings: &mut Findings) -> Vec<Field<'a>> {
         let mut items = self.items(findings);
         for item in &mut items {
             if let Some(value) = item.value.filter(|value| !value.is_object()) {
@@ -211,13 +206,13 @@ impl<'a> Field<'a> {
     }
 
     /// A list of strings.
-    pub(super) fn texts(&self, findings: &mut Findings) -> Vec<&'a str> {
+    pub(crate) fn texts(&self, findings: &mut Findings) -> Vec<&'a str> {
         let items = self.items(findings);
         items.iter().filter_map(|item| item.text(findings)).collect()
     }
 
     /// A map of strings.
-    pub(super) fn text_map(&self, findings: &mut Findings) -> BTreeMap<String, String> {
+    pub(crate) fn text_map(&self, findings: &mut Findings) -> BTreeMap<String, String> {
         let Some(map) = self.object(findings) else {
             return BTreeMap::new();
         };
@@ -227,7 +222,7 @@ impl<'a> Field<'a> {
     }
 
     /// One word of a list, with a guess when it is none.
-    pub(super) fn word(&self, words: &[&'static str], findings: &mut Findings) -> Option<&'static str> {
+    pub(crate) fn word(&self, words: &[&'static str], findings: &mut Findings) -> Option<&'static str> {
         let text = self.text(findings)?;
         if let Some(word) = words.iter().find(|word| **word == text) {
             return Some(word);
@@ -247,7 +242,7 @@ impl<'a> Field<'a> {
     }
 
     /// Reports members that no version of the API declares, when that was asked for.
-    pub(super) fn only(&self, known: &[&str], findings: &mut Findings) {
+    pub(crate) fn only(&self, known: &[&str], findings: &mut Findings) {
         let (true, Some(Value::Object(map))) = (findings.unknown_fields, self.value) else {
             return;
         };
@@ -262,7 +257,7 @@ impl<'a> Field<'a> {
 }
 
 /// A value as a sentence shows it: short, and quoted when it is text.
-pub(super) fn show(value: &Value) -> String {
+pub(crate) fn show(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
@@ -276,7 +271,7 @@ pub(super) fn show(value: &Value) -> String {
 }
 
 /// `a`, `a or b`, `one of a, b, c`.
-pub(super) fn one_of(words: &[&str]) -> String {
+pub(crate) fn one_of(words: &[&str]) -> String {
     match words {
         [] => String::new(),
         [word] => (*word).to_owned(),

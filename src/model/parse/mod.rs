@@ -19,7 +19,7 @@ mod alert_provider;
 mod alerts;
 mod analysis;
 mod bounds;
-pub(in crate::model) mod fields;
+pub(crate) mod fields;
 mod hooks;
 mod metric_template;
 mod metrics;

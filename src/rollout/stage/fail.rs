@@ -26,6 +26,7 @@ pub(super) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Cause<'_>) -> 
     match cause {
         Cause::Threshold => {
             let failed = pass.seen.status.failed_checks;
+            draft.blame("FailedChecks", too_many(pass, failed));
             draft.say(
                 Notice::warning(
                     Reason::RollingBack,
@@ -38,6 +39,10 @@ pub(super) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Cause<'_>) -> 
             );
         }
         Cause::Manual(hook) => {
+            draft.blame(
+                "ManualRollback",
+                format!("Rollback hook {} asked for it", hook.name),
+            );
             draft.say(Notice::warning(
                 Reason::HookPassed,
                 format!("Rollback check {} passed", hook.name),
@@ -51,6 +56,7 @@ pub(super) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Cause<'_>) -> 
             );
         }
         Cause::Deadline(why) => {
+            draft.blame("ProgressDeadline", format!("The canary did not get ready: {why}"));
             // Flagger is silent here.
             draft.say(
                 canary_not_ready(pass, why)
@@ -63,6 +69,16 @@ pub(super) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Cause<'_>) -> 
     );
     draft.park();
     close(draft)
+}
+
+/// How many checks failed, and what the last of them had against the revision.
+fn too_many(pass: &Pass<'_>, failed: u32) -> String {
+    let checks = &pass.seen.status.checks;
+    let last = checks.iter().rev().find_map(|check| check.message.as_deref());
+    match last {
+        Some(last) => format!("{failed} checks failed, the last with: {last}"),
+        None => format!("{failed} checks failed"),
+    }
 }
 
 /// The primary did not get ready with the judged revision. Provider kubernetes has no other place for the traffic
@@ -83,6 +99,7 @@ pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Pla
             format!("Promotion failed, primary not ready: {why}"),
         ),
     );
+    draft.blame("PromotionFailed", format!("The primary did not get ready: {why}"));
     // The configs of a primary are copies of the live ones: with the template alone there is nothing to go back to.
     let judged = judged(&pass.seen.status).map(|judged| judged.template);
     let last = promoted(&pass.seen.status).filter(|last| Some(&last.template) != judged.as_ref());

@@ -163,7 +163,8 @@ fn complete(pass: &Pass<'_>, draft: &mut Draft<'_>, runs: &Revision) {
             format!("Initialization done! {}", pass.canary.id),
         )
         .in_phase(Stage::Initialized)
-        .alerting(Severity::Info, alert),
+        .alerting(Severity::Info, alert)
+        .with_facts(),
     );
     // The target may have moved on meanwhile.
     if *runs != *pass.current {
@@ -177,6 +178,10 @@ fn failed(pass: &Pass<'_>, draft: &mut Draft<'_>, why: &str) {
         return;
     }
     draft.adopt(pass.current);
+    draft.blame(
+        "InitializationFailed",
+        format!("The primary did not get ready: {why}"),
+    );
     draft.enter(Stage::Failed);
     draft.say(not_ready(pass, why).alerting(
         Severity::Error,

@@ -9,11 +9,11 @@ use crate::model::status::Stage;
 use super::fail::{self, Cause};
 use super::promote;
 use super::stand::{self, New};
-use crate::rollout::analysis::{Verdict, judge};
+use crate::rollout::analysis::{Verdict, judge, record, record_hook};
 use crate::rollout::change::{Change, change};
 use crate::rollout::draft::Draft;
 use crate::rollout::observed::Seen;
-use crate::rollout::pass::{AGAIN, Decision, Pass, Wait};
+use crate::rollout::pass::{AGAIN, Decision, Gates, Pass, Wait};
 use crate::rollout::plan::Plan;
 use crate::rollout::question::Question;
 
@@ -120,7 +120,7 @@ fn check(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
         }
         pre_rollout(pass, &mut draft)?
     } else {
-        measure(pass)?
+        measure(pass, &mut draft)?
     };
     if !halts.is_empty() {
         for halt in halts {
@@ -173,6 +173,7 @@ fn iterations(strategy: &Strategy) -> u32 {
 
 fn pre_rollout(pass: &Pass<'_>, draft: &mut Draft<'_>) -> Result<Vec<Notice>, Vec<Question>> {
     let gates = pass.gates(HookKind::PreRollout, Stage::Progressing)?;
+    remember(pass, draft, &gates);
     for hook in gates.passed {
         draft.say(Notice::info(
             Reason::HookPassed,
@@ -188,8 +189,9 @@ fn pre_rollout(pass: &Pass<'_>, draft: &mut Draft<'_>) -> Result<Vec<Notice>, Ve
 
 /// Rollout hooks one after another, then every check at once. All that fail are told; together they are one failed
 /// check.
-fn measure(pass: &Pass<'_>) -> Result<Vec<Notice>, Vec<Question>> {
+fn measure(pass: &Pass<'_>, draft: &mut Draft<'_>) -> Result<Vec<Notice>, Vec<Question>> {
     let gates = pass.gates(HookKind::Rollout, Stage::Progressing)?;
+    remember(pass, draft, &gates);
     if let Some((hook, why)) = gates.refused {
         return Ok(vec![halted(pass, "external", hook, why)]);
     }
@@ -204,16 +206,27 @@ fn measure(pass: &Pass<'_>) -> Result<Vec<Notice>, Vec<Question>> {
     }
     let mut halts = Vec::new();
     for (index, check) in checks.iter().enumerate() {
-        let verdict = pass
-            .heard
-            .get(&question(index))
-            .map(|answer| judge(pass.canary, check, answer));
+        let Some(answer) = pass.heard.get(&question(index)) else {
+            continue;
+        };
+        let verdict = judge(pass.canary, check, answer);
+        draft.record(record(check, answer, &verdict, pass.now));
         match verdict {
-            Some(Verdict::Halted(notice)) => halts.push(notice),
-            Some(Verdict::Passed(_)) | None => {}
+            Verdict::Halted(notice) => halts.push(notice),
+            Verdict::Passed(_) => {}
         }
     }
     Ok(halts)
+}
+
+/// Hooks that count as checks are remembered as such.
+fn remember(pass: &Pass<'_>, draft: &mut Draft<'_>, gates: &Gates<'_>) {
+    for hook in &gates.passed {
+        draft.record(record_hook(hook, None, pass.now));
+    }
+    if let Some((hook, why)) = gates.refused {
+        draft.record(record_hook(hook, Some(why), pass.now));
+    }
 }
 
 fn halted(pass: &Pass<'_>, what: &str, hook: &Hook, why: &str) -> Notice {

@@ -176,7 +176,8 @@ pub(super) fn run(pass: &Pass<'_>, mut draft: Draft<'_>, new: New) -> Plan {
                 .alerting(
                     Severity::Info,
                     "New revision detected, progressing canary analysis.",
-                ),
+                )
+                .with_facts(),
             );
         }
         New::Restart => {
@@ -193,5 +194,6 @@ pub(super) fn run(pass: &Pass<'_>, mut draft: Draft<'_>, new: New) -> Plan {
     draft.enter(Stage::Progressing);
     draft.status.iterations = 0;
     draft.status.failed_checks = 0;
+    draft.status.checks.clear();
     draft.finish()
 }
