@@ -1,7 +1,7 @@
 //! Composition root: start order, stop order, the only place that starts long-lived tasks.
 //!
 //! Start: TLS server first, then registration (`--install`), then caches and controller: the API server may call
-//! the webhooks before anything of ours has been listed. Stop: controller first, then registration is taken back,
+//! the webhooks before anything of ours has been listed. Admission reads the caches whoever runs the controller. Stop: controller first, then registration is taken back,
 //! then the server, which has answered until then. Every long-lived task is supervised: any of them ending ends
 //! the process with its reason.
 #![expect(
@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::cache::Caches;
 use crate::controller;
 use crate::install::{self, Registration};
 use crate::lease::{self, Election, Leadership};
@@ -221,7 +222,12 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     let (slot, address) = (keeper.slot(), bound.address());
 
     let (stop, stop_serving) = (stop_on_signal()?, CancellationToken::new());
+    let caches = Caches::new(config.controller.namespace.clone());
     let state = webhook::State::new(config.controller.settings.clone(), Arc::clone(&metrics))
+        .looking_around(
+            caches.clone(),
+            config.controller.rendering.selector_labels.clone(),
+        )
         .stopping_with(stop_serving.clone());
     let state = Arc::new(state);
     state.readiness().latch(Latch::Certificate);
@@ -273,15 +279,17 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         }
     };
     let stop_controller = stop.clone();
+    let mut control: JoinSet<Result<(), String>> = JoinSet::new();
+    control.spawn(caches.clone().keep(client.clone()));
     let controller = controller::run(
         client.clone(),
+        caches,
         config.controller.clone(),
         outbound,
         Arc::clone(&metrics),
         leadership,
         async move { stop_controller.cancelled().await },
     );
-    let mut control: JoinSet<Result<(), String>> = JoinSet::new();
     control.spawn(controller);
     let (publisher, installing) = (client.clone(), config.install);
     control.spawn(async move {

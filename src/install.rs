@@ -509,17 +509,30 @@ mod tests {
             name: "verdigris-webhook".to_owned(),
             port: 443,
         };
+        let mut deletions = 0;
         for (_, configuration) in configurations(&endpoint, None) {
             for webhook in configuration["webhooks"].as_array().unwrap() {
-                let deletes = webhook["rules"][0]["operations"]
-                    .as_array()
-                    .unwrap()
-                    .contains(&"DELETE".into());
-                if deletes {
-                    assert_eq!(webhook["failurePolicy"], "Ignore");
+                let rules = webhook["rules"].as_array().unwrap();
+                for rule in rules {
+                    let operations = rule["operations"].as_array().unwrap();
+                    if operations.contains(&"DELETE".into()) {
+                        deletions += 1;
+                        assert_eq!(operations.len(), 1, "an entry of its own");
+                        assert_eq!(webhook["failurePolicy"], "Ignore");
+                        // On DELETE `object` has no metadata: a condition on it fails the request.
+                        assert!(webhook.get("matchConditions").is_none());
+                    }
+                    for resource in rule["resources"].as_array().unwrap() {
+                        let resource = resource.as_str().unwrap();
+                        assert!(
+                            !resource.contains(['/', '*']),
+                            "{resource}: status and scale are not reviewed"
+                        );
+                    }
                 }
                 assert_eq!(webhook["sideEffects"], "None");
             }
         }
+        assert_eq!(deletions, 1);
     }
 }

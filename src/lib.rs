@@ -16,8 +16,9 @@
 //! | [`net`], [`telemetry`], [`pki`], [`lease`] | sockets, logs and series, certificates, leadership | nothing of ours |
 //! | [`cluster`] | the API server | `lease` |
 //! | [`lint`] | the verdict offline: places in files, forms of a report | `api`, `manifest`, `model`, `policy` |
-//! | [`webhook`] | SHELL of admission and conversion | `api`, `model`, `pki`, `net`, `telemetry` |
-//! | [`controller`] | SHELL of the loop | decision, renderers, `cluster`, `lease`, `net`, `telemetry` |
+//! | [`cache`] | SHELL of the watches: the objects everybody reads | `cluster` |
+//! | [`webhook`] | SHELL of admission and conversion | `api`, `cache`, `model`, `pki`, `net`, `telemetry` |
+//! | [`controller`] | SHELL of the loop | decision, renderers, `cache`, `cluster`, `lease`, `net`, `telemetry` |
 //! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
 //! | [`migrate`] | stored objects, brought to v1beta1 | `api`, `cluster`, `install` |
 //! | [`loadtester`] | the service that hooks call | `model` |
@@ -30,7 +31,8 @@
 //! # The path of a review
 //!
 //! socket ([`net::serve`]) → envelope ([`webhook`]) → v1beta1 JSON ([`api::convert`]) → every violation and warning
-//! at once ([`model::parse`]) → an answer in the spelling of the version the user wrote.
+//! at once ([`model::parse`]), and what its neighbours say ([`model::surroundings`], from [`cache`]) → an answer in the
+//! spelling of the version the user wrote.
 //!
 //! # The path of a Canary
 //!
@@ -40,6 +42,7 @@
 
 pub mod api;
 pub mod app;
+pub mod cache;
 pub mod cli;
 pub mod cluster;
 pub mod controller;

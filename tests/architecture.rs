@@ -25,10 +25,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pki", &[]),
     ("lint", &["api", "manifest", "model", "policy"]),
     ("loadtester", &["model"]),
-    ("webhook", &["api", "model", "policy", "pki", "net", "telemetry"]),
+    ("cache", &["cluster"]),
+    (
+        "webhook",
+        &["api", "cache", "model", "policy", "pki", "net", "telemetry"],
+    ),
     (
         "controller",
         &[
+            "cache",
             "cluster",
             "hook",
             "lease",
@@ -47,6 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "app",
         &[
             "api",
+            "cache",
             "cluster",
             "controller",
             "install",

@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
+#[path = "e2e/admission.rs"]
+mod admission;
+
 const ALPHA: &str = "canaries.v1alpha3.flagger.app";
 const BETA: &str = "canaries.v1beta1.flagger.app";
 

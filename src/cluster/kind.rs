@@ -40,6 +40,13 @@ impl Kind {
         kind: "AlertProvider",
         plural: "alertproviders",
     };
+    /// Core Namespace, cluster-scoped.
+    pub const NAMESPACE: Kind = Kind {
+        group: "",
+        version: "v1",
+        kind: "Namespace",
+        plural: "namespaces",
+    };
     /// `apps/v1` Deployment.
     pub const DEPLOYMENT: Kind = Kind {
         group: "apps",

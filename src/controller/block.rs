@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::cluster::{Kind, to_value};
+use crate::cluster::Kind;
 use crate::model::canary::{Canary, TargetKind};
 use crate::rollout::observed::Block;
 use crate::workload::{self, scaler, target};
@@ -145,20 +145,18 @@ fn elder(canary: &Canary, wire: &Value, cx: &Context) -> Option<String> {
         (idle, part("/metadata/creationTimestamp"), part("/metadata/name"))
     };
     let mine = age(wire);
-    cx.caches.canaries.state().iter().find_map(|other| {
-        if other.metadata.namespace.as_deref() != Some(canary.id.namespace.as_str())
-            || other.metadata.name.as_deref() == Some(canary.id.name.as_str())
-            || other.metadata.deletion_timestamp.is_some()
-        {
+    let others = cx.caches.within(Kind::CANARY, &canary.id.namespace);
+    others.iter().find_map(|other| {
+        let text = |pointer: &str| other.pointer(pointer).and_then(Value::as_str);
+        let name = text("/metadata/name").unwrap_or_default();
+        if name == canary.id.name || text("/metadata/deletionTimestamp").is_some() {
             return None;
         }
-        let text = |pointer: &str| other.data.pointer(pointer).and_then(Value::as_str);
         if text("/spec/targetRef/name") != Some(canary.target.name.as_str())
             || text("/spec/targetRef/kind") != Some(canary.target.kind.as_str())
         {
             return None;
         }
-        let theirs = age(&to_value("Canary", other).ok()?);
-        (theirs < mine).then(|| other.metadata.name.clone().unwrap_or_default())
+        (age(other) < mine).then(|| name.to_owned())
     })
 }

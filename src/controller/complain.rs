@@ -40,7 +40,7 @@ impl Complaints {
 /// Tells what lasts. The words of an API server may differ each time (a webhook that prints a time): a refusal that
 /// is told is not told again before a pass came through, or it would be told for ever.
 pub(super) async fn complain(error: &Error, object: &DynamicObject, cx: &Context) -> Result<(), Error> {
-    let Some(wire) = newest(object, cx)? else {
+    let Some(wire) = newest(object, cx) else {
         return Ok(());
     };
     let part = |text: &Option<String>| text.clone().unwrap_or_default();

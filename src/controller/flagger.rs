@@ -46,15 +46,13 @@ async fn look(cx: &Context) -> Option<String> {
         Some(namespace) => vec![namespace.clone()],
         None => USUAL_NAMESPACES.map(str::to_owned).to_vec(),
     };
-    for deployment in cx.caches.deployments.state() {
-        if !runs_flagger(&deployment.data) {
+    for deployment in cx.caches.all(Kind::DEPLOYMENT) {
+        if !runs_flagger(&deployment) {
             continue;
         }
-        let metadata = &deployment.metadata;
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        let name = metadata.name.as_deref().unwrap_or_default();
+        let text = |key: &str| deployment["metadata"][key].as_str().unwrap_or_default();
+        let (namespace, name) = (text("namespace"), text("name"));
         let ready = deployment
-            .data
             .pointer("/status/readyReplicas")
             .and_then(Value::as_i64);
         if ready.unwrap_or_default() > 0 {

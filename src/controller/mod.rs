@@ -1,6 +1,6 @@
 //! SHELL of the loop: gather, decide, apply.
 //!
-//! Owns: watches, caches, the pass ([`run`]). Promises: one bad Canary, slow hook or failed call never
+//! Owns: the pass ([`run`]), and what wakes it. Promises: one bad Canary, slow hook or failed call never
 //! affects another; nothing is written for a stable Canary. Never decides: that is [`crate::rollout::next`].
 #![expect(clippy::disallowed_methods, reason = "shell: reads the clock for decisions")]
 
@@ -8,7 +8,6 @@ mod alert;
 mod answer;
 mod apply;
 mod block;
-mod cache;
 mod complain;
 mod configs;
 mod configwatch;
@@ -29,6 +28,7 @@ use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::Value;
 
+use crate::cache::Caches;
 use crate::cluster::{Cluster, ClusterError, Kind};
 use crate::lease::Leadership;
 use crate::model::canary::Canary;
@@ -44,7 +44,7 @@ use crate::rollout::{next, rejected};
 use crate::telemetry::Metrics;
 use crate::workload;
 
-pub use watch::{Caches, run};
+pub use watch::run;
 
 /// What the process decides for the controller.
 #[derive(Debug, Clone)]
@@ -178,7 +178,7 @@ async fn counted(object: &Arc<DynamicObject>, cx: &Arc<Context>) -> Result<Actio
 }
 
 async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
-    let Some(wire) = newest(object, cx)? else {
+    let Some(wire) = newest(object, cx) else {
         return Ok(Action::await_change());
     };
     let parsed = parse::canary(&wire, &cx.config.settings);
@@ -211,12 +211,15 @@ async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
     Ok(wake.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// The Canary as cached, or as we last wrote it.
-fn newest(object: &DynamicObject, cx: &Context) -> Result<Option<Value>, Error> {
+/// The Canary as cached, or as we last wrote it; `object` says which.
+fn newest(object: &DynamicObject, cx: &Context) -> Option<Value> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    let cached = crate::cluster::to_value("Canary", object)?;
-    Ok(cx.cluster.newest(Kind::CANARY, namespace, name, Some(cached)))
+    let cached = cx.caches.get(Kind::CANARY, namespace, name);
+    cached.and_then(|cached| {
+        cx.cluster
+            .newest(Kind::CANARY, namespace, name, Some(Value::clone(&cached)))
+    })
 }
 
 /// A spec that cannot be obeyed: told on the object, once; only an edit can help.

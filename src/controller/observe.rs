@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::cluster::{Kind, to_value};
+use crate::cluster::Kind;
 use crate::model::canary::{Canary, Provider, TargetKind};
 use crate::model::revision::{self, Revision};
 use crate::model::status::{self, Status};
@@ -15,7 +15,7 @@ use crate::workload::{self, Rendering, SelectorLabel, mirror, primary_name, reco
 
 use super::index::{self, target_kind};
 use super::sums::{self, Content};
-use super::{Caches, Context, Error, block, configs};
+use super::{Context, Error, block, configs};
 
 /// The finalizer of `revertOnDeletion` (Flagger's name).
 pub(crate) const FINALIZER: &str = "finalizer.flagger.app";
@@ -111,12 +111,11 @@ pub(super) async fn find(
     name: &str,
     cx: &Context,
 ) -> Result<Option<Value>, Error> {
-    let Some(store) = cx.caches.store(kind) else {
+    if !cx.caches.keeps(kind) {
         return Ok(cx.cluster.get(kind, namespace, name).await?);
-    };
-    let found = Caches::find(store, kind, namespace, name)
-        .map(|object| to_value(name, &object))
-        .transpose()?;
+    }
+    let found = cx.caches.get(kind, namespace, name);
+    let found = found.map(|object| Value::clone(&object));
     Ok(cx.cluster.newest(kind, namespace, name, found))
 }
 

@@ -1,71 +1,42 @@
-//! Watches: which change wakes which Canary, and the caches decisions read.
-#![expect(clippy::disallowed_types, reason = "shell: watches through a client")]
+//! Wakes: which change wakes which Canary.
+#![expect(clippy::disallowed_types, reason = "shell: runs on a client")]
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::channel::mpsc;
 use futures::{StreamExt as _, future, stream};
 use kube::Client;
 use kube::api::DynamicObject;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::Event;
 use kube::runtime::{Controller, controller};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::cluster::{Cluster, Kind, to_value};
+use crate::cache::{Caches, News};
+use crate::cluster::{Cluster, Kind};
 use crate::lease::Leadership;
 use crate::net::outbound::Outbound;
 use crate::telemetry::Metrics;
 use crate::workload::config::ConfigKind;
 
-use super::cache::{self, News};
 use super::complain::Complaints;
 use super::index::{Id, Index};
 use super::sums::Sums;
 use super::{Config, Context, configwatch, flagger, reconcile, retry};
 
-/// The watched objects, without `managedFields` and what `kubectl apply` noted. Reads never block and may lag by
-/// milliseconds.
-pub struct Caches {
-    /// Canaries.
-    pub canaries: Store<DynamicObject>,
-    /// Deployments.
-    pub deployments: Store<DynamicObject>,
-    /// DaemonSets.
-    pub daemon_sets: Store<DynamicObject>,
-    /// Services.
-    pub services: Store<DynamicObject>,
-    /// HorizontalPodAutoscalers, without status.
-    pub autoscalers: Store<DynamicObject>,
-    /// KEDA ScaledObjects, without status; `None` where KEDA is not installed.
-    pub scaled_objects: Option<Store<DynamicObject>>,
-}
-
-impl Caches {
-    /// The cache of a kind, if one is kept.
-    pub(crate) fn store(&self, kind: Kind) -> Option<&Store<DynamicObject>> {
-        match kind {
-            Kind::CANARY => Some(&self.canaries),
-            Kind::DEPLOYMENT => Some(&self.deployments),
-            Kind::DAEMON_SET => Some(&self.daemon_sets),
-            Kind::SERVICE => Some(&self.services),
-            Kind::HPA => Some(&self.autoscalers),
-            Kind::SCALED_OBJECT => self.scaled_objects.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// One cached object.
-    pub(crate) fn find(
-        store: &Store<DynamicObject>,
-        kind: Kind,
-        namespace: &str,
-        name: &str,
-    ) -> Option<Arc<DynamicObject>> {
-        store.get(&ObjectRef::new_with(name, kind.resource()).within(namespace))
-    }
-}
+/// What must be known before the first pass.
+const NEEDED: [Kind; 6] = [
+    Kind::CANARY,
+    Kind::DEPLOYMENT,
+    Kind::DAEMON_SET,
+    Kind::SERVICE,
+    Kind::HPA,
+    Kind::SCALED_OBJECT,
+];
 
 /// Wakes Canaries.
 #[derive(Clone)]
@@ -89,71 +60,80 @@ impl Alarm {
     }
 }
 
-/// Where watches live, and what they need.
-struct Watches {
-    client: Client,
-    namespace: Option<String>,
-    cluster: Arc<Cluster>,
+/// The names of the Canaries there are: kube's queue runs what it finds here. A pass reads the Canary itself from the
+/// caches.
+struct Names(Mutex<Writer<DynamicObject>>);
+
+impl Names {
+    fn new() -> Self {
+        Self(Mutex::new(Writer::new(Kind::CANARY.resource())))
+    }
+
+    fn named((namespace, name): &Id) -> DynamicObject {
+        DynamicObject::new(name, &Kind::CANARY.resource()).within(namespace)
+    }
+
+    /// All there are; news wait meanwhile.
+    fn list(&self, all: impl FnOnce() -> Vec<Id>) -> Vec<Id> {
+        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = all();
+        writer.apply_watcher_event(&Event::Init);
+        for canary in &all {
+            writer.apply_watcher_event(&Event::InitApply(Self::named(canary)));
+        }
+        writer.apply_watcher_event(&Event::InitDone);
+        all
+    }
+
+    fn note(&self, event: &Event<DynamicObject>) {
+        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.apply_watcher_event(event);
+    }
+}
+
+/// What the controller does with the news.
+struct Ears {
     alarm: Alarm,
-    tasks: JoinSet<Result<(), String>>,
+    cluster: Arc<Cluster>,
+    metrics: Arc<Metrics>,
+    complaints: Arc<Complaints>,
+    names: Arc<Names>,
 }
 
-impl Watches {
-    /// Keeps a cache of one kind, and wakes the Canaries an object matters to.
-    fn keep(&mut self, kind: Kind) -> Store<DynamicObject> {
-        let (alarm, cluster) = (self.alarm.clone(), Arc::clone(&self.cluster));
-        let hear = move |news: News<'_>| {
-            let (namespace, name) = match news {
-                News::Changed(place) | News::Gone(place, None) => place,
-                News::Gone(place, Some(object)) => {
-                    if let Ok(object) = to_value(kind.kind, object) {
-                        cluster.gone(kind, &object);
-                    }
-                    place
-                }
-            };
-            alarm.ring(kind.plural, namespace, name);
+impl Ears {
+    fn hear(&self, kind: Kind, news: News<'_>) {
+        let place = match (kind, news) {
+            (Kind::CANARY, News::Changed(place)) => {
+                self.names.note(&Event::Apply(Names::named(place)));
+                self.alarm.wake(place);
+                place
+            }
+            (Kind::CANARY, News::Gone(place, _)) => {
+                let (namespace, name) = place;
+                self.names.note(&Event::Delete(Names::named(place)));
+                self.metrics.forget_canary(namespace, name);
+                self.complaints.settle(place);
+                self.cluster.forget(kind, namespace, name);
+                self.alarm.index.forget(place);
+                place
+            }
+            (_, News::Changed(place) | News::Gone(place, None)) => place,
+            (_, News::Gone(place, Some(object))) => {
+                self.cluster.gone(kind, object);
+                place
+            }
         };
-        let api = kind.api_in(&self.client, self.namespace.as_deref());
-        let (store, task) = cache::keep(kind, api, hear);
-        self.tasks.spawn(task);
-        store
-    }
-
-    /// Keeps the Canaries, wakes each that changes and those that wait for it, and forgets those that are gone.
-    fn keep_canaries(&mut self, metrics: Arc<Metrics>, complaints: Arc<Complaints>) -> Store<DynamicObject> {
-        let kind = Kind::CANARY;
-        let (alarm, cluster) = (self.alarm.clone(), Arc::clone(&self.cluster));
-        let hear = move |news: News<'_>| {
-            let place = match news {
-                News::Changed(place) => {
-                    alarm.wake(place);
-                    place
-                }
-                News::Gone(place, _) => {
-                    let (namespace, name) = place;
-                    metrics.forget_canary(namespace, name);
-                    complaints.settle(place);
-                    cluster.forget(kind, namespace, name);
-                    alarm.index.forget(place);
-                    place
-                }
-            };
-            alarm.ring(kind.plural, &place.0, &place.1);
-        };
-        let api = kind.api_in(&self.client, self.namespace.as_deref());
-        let (store, task) = cache::keep(kind, api, hear);
-        self.tasks.spawn(task);
-        store
+        self.alarm.ring(kind.plural, &place.0, &place.1);
     }
 }
 
-/// Runs the controller until `stop` resolves; in-flight passes are finished. Caches are kept warm whoever leads; passes
-/// are made while this replica does.
+/// Runs the controller on caches that somebody else keeps, until `stop` resolves; in-flight passes are finished. Passes
+/// are made while this replica leads.
 ///
 /// Ends early with a message only when a watch task dies, which is a broken invariant.
 pub async fn run(
     client: Client,
+    caches: Caches,
     config: Config,
     outbound: Outbound,
     metrics: Arc<Metrics>,
@@ -163,26 +143,13 @@ pub async fn run(
     let (wake, woken) = mpsc::unbounded::<ObjectRef<DynamicObject>>();
     let (index, sums) = (Arc::new(Index::default()), Arc::new(Sums::default()));
     let complaints = Arc::new(Complaints::default());
-    let mut watches = Watches {
-        client: client.clone(),
-        namespace: config.namespace.clone(),
-        cluster: Arc::new(Cluster::led(client.clone(), leadership.clone())),
-        alarm: Alarm {
-            index: Arc::clone(&index),
-            wake,
-        },
-        tasks: JoinSet::new(),
+    let cluster = Arc::new(Cluster::led(client.clone(), leadership.clone()));
+    let names = Arc::new(Names::new());
+    let alarm = Alarm {
+        index: Arc::clone(&index),
+        wake,
     };
-    let caches = Caches {
-        canaries: watches.keep_canaries(Arc::clone(&metrics), Arc::clone(&complaints)),
-        deployments: watches.keep(Kind::DEPLOYMENT),
-        daemon_sets: watches.keep(Kind::DAEMON_SET),
-        services: watches.keep(Kind::SERVICE),
-        autoscalers: watches.keep(Kind::HPA),
-        scaled_objects: serves(&client, Kind::SCALED_OBJECT)
-            .await
-            .then(|| watches.keep(Kind::SCALED_OBJECT)),
-    };
+    let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
     if config.track_configs {
         for kind in [ConfigKind::ConfigMap, ConfigKind::Secret] {
             let watched = configwatch::follow(
@@ -190,18 +157,13 @@ pub async fn run(
                 &client,
                 config.namespace.as_deref(),
                 Arc::clone(&sums),
-                watches.alarm.clone(),
+                alarm.clone(),
             );
-            watches.tasks.spawn(watched);
+            tasks.spawn(watched);
         }
     }
-    let Watches {
-        mut tasks,
-        cluster,
-        alarm,
-        ..
-    } = watches;
-    tasks.spawn(take_office(leadership.clone(), alarm, caches.canaries.clone()));
+
+    tasks.spawn(take_office(leadership.clone(), alarm.clone(), caches.clone()));
 
     let (stopped, stop_twice) = watch::channel(false);
     tasks.spawn(async move {
@@ -211,12 +173,24 @@ pub async fn run(
     });
     let mut stop_before_sync = stop_twice.clone();
     tokio::select! {
-        () = warm(&caches) => {}
+        () = caches.warm(&NEEDED) => {}
         _ = stop_before_sync.wait_for(|stopped| *stopped) => return Ok(()),
     }
     tracing::info!("caches are warm; the controller starts");
 
-    let canaries = caches.canaries.clone();
+    let ears = Ears {
+        alarm: alarm.clone(),
+        cluster: Arc::clone(&cluster),
+        metrics: Arc::clone(&metrics),
+        complaints: Arc::clone(&complaints),
+        names: Arc::clone(&names),
+    };
+    let canaries = names.0.lock().unwrap_or_else(PoisonError::into_inner).as_reader();
+    // Whoever listens before looking misses nothing.
+    let _listening = caches.listen(move |kind, news| ears.hear(kind, news));
+    for canary in names.list(|| places(&caches)) {
+        alarm.wake(&canary);
+    }
     let loop_config = controller::Config::default().concurrency(config.concurrency);
     let context = Arc::new(Context {
         cluster,
@@ -255,44 +229,21 @@ pub async fn run(
 }
 
 /// Looks at every Canary whenever this replica comes to lead: what woke them before then was not for it.
-async fn take_office(
-    leadership: Leadership,
-    alarm: Alarm,
-    canaries: Store<DynamicObject>,
-) -> Result<(), String> {
+async fn take_office(leadership: Leadership, alarm: Alarm, caches: Caches) -> Result<(), String> {
     loop {
         leadership.gained().await;
-        for canary in canaries.state() {
-            let part = |text: &Option<String>| text.clone().unwrap_or_default();
-            alarm.wake(&(part(&canary.metadata.namespace), part(&canary.metadata.name)));
+        for canary in places(&caches) {
+            alarm.wake(&canary);
         }
         leadership.lost().await;
     }
 }
 
-/// Waits until every cache holds what there is.
-async fn warm(caches: &Caches) {
-    let stores = [
-        &caches.canaries,
-        &caches.deployments,
-        &caches.daemon_sets,
-        &caches.services,
-        &caches.autoscalers,
-    ];
-    for store in stores.into_iter().chain(&caches.scaled_objects) {
-        // An error means that the watch is gone, which ends the controller elsewhere.
-        let _ = store.wait_until_ready().await;
-    }
-}
-
-/// True when the API server serves a resource.
-async fn serves(client: &Client, kind: Kind) -> bool {
-    let version = format!("{}/{}", kind.group, kind.version);
-    match client.list_api_group_resources(&version).await {
-        Ok(list) => list.resources.iter().any(|one| one.name == kind.plural),
-        Err(error) => {
-            tracing::debug!("{version} is not served: {error}");
-            false
-        }
-    }
+/// Where the Canaries are.
+fn places(caches: &Caches) -> Vec<Id> {
+    let part = |canary: &Value, key: &str| canary["metadata"][key].as_str().unwrap_or_default().to_owned();
+    let all = caches.all(Kind::CANARY);
+    all.iter()
+        .map(|canary| (part(canary, "namespace"), part(canary, "name")))
+        .collect()
 }

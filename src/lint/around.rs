@@ -1,5 +1,7 @@
 //! What lies around a Canary, as far as the given files say.
 
+use std::sync::Arc;
+
 use super::collection::{Collection, Object, name_of};
 use super::{Judged, Options};
 use crate::model::canary::{Canary, ScalerKind, Source, TargetKind};
@@ -20,12 +22,12 @@ pub(super) fn surroundings(
     let values = |kind: &str| {
         collection
             .beside(near, kind, namespace)
-            .map(|(_, object)| object.value.clone())
+            .map(|(_, object)| Arc::clone(&object.value))
             .collect::<Vec<_>>()
     };
     let seen = |kind: &str, namespace: &str, name: &str| match collection.nearest(near, kind, namespace, name)
     {
-        Some(object) => Seen::Present(object.value.clone()),
+        Some(object) => Seen::Present(Arc::clone(&object.value)),
         None if is_missed(collection, near, kind, namespace, name) => Seen::Absent,
         None => Seen::Unknown,
     };
@@ -33,7 +35,7 @@ pub(super) fn surroundings(
     let canaries = collection
         .beside(near, "Canary", namespace)
         .filter_map(|(index, _)| match &judged[index] {
-            Judged::Ours(parsed) => parsed.canary.as_ref(),
+            Judged::Ours(parsed) => parsed.legible(),
             Judged::Other => None,
         })
         .map(|other| Neighbour {
@@ -50,7 +52,7 @@ pub(super) fn surroundings(
         && let Some(object) = collection.nearest(near, scaler(reference.kind), namespace, &reference.name)
         && !scalers.contains(&object.value)
     {
-        scalers.push(object.value.clone());
+        scalers.push(Arc::clone(&object.value));
     }
     let templates = canary
         .analysis
@@ -77,12 +79,12 @@ pub(super) fn surroundings(
         .collect();
     let primary = names::primary(&canary.target.name);
     Surroundings {
-        canaries,
+        canaries: Some(canaries),
         target: seen(kind, namespace, &canary.target.name),
         // That files do not hold the primary says nothing: the controller makes it.
         primary: collection
             .nearest(near, kind, namespace, &primary)
-            .map_or(Seen::Unknown, |object| Seen::Present(object.value.clone())),
+            .map_or(Seen::Unknown, |object| Seen::Present(Arc::clone(&object.value))),
         workloads,
         services: Some(values("Service")),
         scalers: Some(scalers),

@@ -1,6 +1,7 @@
 //! Objects out of files, and finding them by kind, namespace, name and nearness.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ pub(super) struct Object {
     /// Which item, when the document is a List.
     pub(super) item: Option<usize>,
     /// The object.
-    pub(super) value: Value,
+    pub(super) value: Arc<Value>,
 }
 
 impl Object {
@@ -109,7 +110,7 @@ impl Collection {
                     document: at,
                     number: number + 1,
                     item,
-                    value,
+                    value: Arc::new(value),
                 });
             }
         }

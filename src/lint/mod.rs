@@ -193,7 +193,7 @@ pub fn lint(files: &[File], options: &Options) -> Outcome {
         let Judged::Ours(parsed) = verdict else { continue };
         outcome.judged += 1;
         let mut report = parsed.report.clone();
-        if let Some(canary) = &parsed.canary {
+        if let Some(canary) = parsed.legible() {
             let surroundings = around::surroundings(canary, object, &collection, &judged, options);
             let seen = look_around(canary, &surroundings);
             report.merge(around::offline(seen, canary, object, &collection));
@@ -246,7 +246,7 @@ impl<'a> Court<'a> {
             policies.extend(
                 objects
                     .filter(|object| is_policy(object))
-                    .map(|object| object.value.clone()),
+                    .map(|object| Value::clone(&object.value)),
             );
             if policies.len() == before && !outcome.unjudged.iter().any(|one| one.file == file.name) {
                 outcome.unjudged.push(Unjudged {
@@ -272,7 +272,7 @@ impl<'a> Court<'a> {
         let namespace_object = self
             .collection
             .nearest(object, "Namespace", "default", namespace)
-            .map(|namespace| &namespace.value);
+            .map(|namespace| namespace.value.as_ref());
         let version = object.text("apiVersion").rsplit('/').next();
         let provider = self.settings.provider.as_str();
         let review = |object| Review {
@@ -283,7 +283,7 @@ impl<'a> Court<'a> {
         let written = if is_canary {
             policy::defaulted(&self.policies, &review(&object.value))
         } else {
-            Cow::Borrowed(&object.value)
+            Cow::Borrowed(object.value.as_ref())
         };
         let mut parsed = subject.judge(&written, &self.settings);
         let mut plain = convert::respelled(written.into_owned());

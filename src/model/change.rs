@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::parse::fields::Findings;
 use super::rules;
+use super::surroundings::Seen;
 use super::violation::{FieldPath, Report};
 
 /// Judges an update by what it changes; a field both versions lack has not changed.
@@ -104,8 +105,8 @@ pub fn update(old: &Value, new: &Value) -> Report {
     findings.report
 }
 
-/// Judges a deletion; `target` is the workload, when it is known. Warns, never refuses.
-pub fn deletion(object: &Value, target: Option<&Value>) -> Report {
+/// Judges a deletion by what is known of the target. Warns, never refuses.
+pub fn deletion(object: &Value, target: &Seen) -> Report {
     let mut findings = Findings::default();
     let spec = FieldPath::of("spec");
     let begun = !matches!(
@@ -113,12 +114,12 @@ pub fn deletion(object: &Value, target: Option<&Value>) -> Report {
         None | Some("" | "Initializing")
     );
     let reverts = object["spec"]["revertOnDeletion"] == true;
-    let parked = target.is_none_or(|target| target["spec"]["replicas"] == 0);
-    if begun && !reverts && parked {
-        let found = match target {
-            Some(_) => "the target runs no pods",
-            None => "the target may run no pods",
-        };
+    let down = match target {
+        Seen::Unknown => Some("the target may run no pods"),
+        Seen::Absent => Some("the target does not exist"),
+        Seen::Present(target) => is_parked(target).then_some("the target runs no pods"),
+    };
+    if let (true, false, Some(found)) = (begun, reverts, down) {
         findings.add(&rules::DELETED_PARKED, &spec.key("revertOnDeletion"), found);
     }
     if begun && reverts && object["spec"]["suspend"] == true {
@@ -129,4 +130,10 @@ pub fn deletion(object: &Value, target: Option<&Value>) -> Report {
         );
     }
     findings.report
+}
+
+/// A Deployment without replicas, a DaemonSet that is sent to no node.
+fn is_parked(target: &Value) -> bool {
+    let nodes = &target["spec"]["template"]["spec"]["nodeSelector"];
+    target["spec"]["replicas"] == 0 || nodes.get("flagger.app/scale-to-zero").is_some()
 }

@@ -55,7 +55,10 @@ pub fn patch(object: &Value) -> Vec<PatchOperation> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::parse::{self, Settings};
 
     fn defaulted(object: &Value) -> Value {
         let mut patched = object.clone();
@@ -81,6 +84,67 @@ mod tests {
         assert!(patch(&odd).is_empty());
         for object in [json!(null), json!({}), json!({"spec": null}), json!({"spec": 1})] {
             assert!(patch(&object).is_empty(), "{object}");
+        }
+    }
+
+    /// Canaries with any of these fields there, absent, or odd.
+    fn canaries() -> impl Strategy<Value = Value> {
+        let odd = prop_oneof![
+            4 => Just(None),
+            1 => Just(Some(Value::Null)),
+            1 => Just(Some(json!({}))),
+            1 => Just(Some(json!([]))),
+            1 => any::<bool>().prop_map(|flag| Some(json!(flag))),
+            1 => (-2i64..900).prop_map(|number| Some(json!(number))),
+            1 => "[a-z]{0,5}".prop_map(|text| Some(json!(text))),
+        ];
+        (odd.clone(), odd.clone(), odd.clone(), odd.clone(), odd, any::<bool>()).prop_map(
+            |(deadline, skip, port_name, suspend, service, old)| {
+                let mut object = json!({
+                    "apiVersion": if old { "flagger.app/v1alpha3" } else { "flagger.app/v1beta1" },
+                    "metadata": {"name": "a", "namespace": "b"},
+                    "spec": {
+                        "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"},
+                        "service": {"port": 80},
+                        "analysis": {"interval": "1m", "threshold": 1, "iterations": 2, "metrics": [{"name": "m", "query": "up", "threshold": 1}]},
+                    },
+                });
+                let spec = &mut object["spec"];
+                if let Some(service) = service {
+                    spec["service"] = service;
+                }
+                for (key, value) in [("progressDeadlineSeconds", deadline), ("skipAnalysis", skip), ("suspend", suspend)] {
+                    if let Some(value) = value {
+                        spec[key] = value;
+                    }
+                }
+                if let (Some(name), Some(service)) = (port_name, spec["service"].as_object_mut()) {
+                    service.insert("portName".to_owned(), name);
+                }
+                object
+            },
+        )
+    }
+
+    proptest! {
+        /// What is written down is what would have been read: nothing else changes, and once is enough.
+        #[test]
+        fn the_same_is_read_before_and_after(before in canaries()) {
+            let after = defaulted(&before);
+            prop_assert!(patch(&before).iter().all(|operation| matches!(operation, PatchOperation::Add(_))));
+            prop_assert!(patch(&after).is_empty());
+            let settings = Settings::default();
+            prop_assert_eq!(parse::canary(&before, &settings), parse::canary(&after, &settings));
+            // Taking the defaults out again gives what was there.
+            let mut back = after;
+            for operation in patch(&before) {
+                if let PatchOperation::Add(add) = operation {
+                    let path = add.path.to_string();
+                    let (parent, key) = path.rsplit_once('/').unwrap();
+                    back.pointer_mut(parent).unwrap().as_object_mut().unwrap().shift_remove(key);
+                }
+            }
+            prop_assert_eq!(back, before);
         }
     }
 }

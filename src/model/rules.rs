@@ -34,7 +34,7 @@ pub enum Scope {
     Canary,
     /// A Canary among the other objects of its cluster.
     Surroundings,
-    /// The change from one Canary to the next, or its deletion.
+    /// The change from one Canary to the next, its deletion, or that of what it refers to.
     Change,
     /// A query, inline or in a MetricTemplate.
     Query,
@@ -311,7 +311,7 @@ rules! {
         TEMPLATE_VARIABLE_UNUSED = "template-variable-unused" [131] Warning: "the template does not use this variable", "remove it";
         ALERT_PROVIDER_ABSENT = "alert-provider-absent" [161] Warning: "alerts are lost until it exists", "apply the AlertProvider";
         HOOK_SERVICE_ABSENT = "hook-service-absent" [149] Warning: "no Service of that name exists in the namespace", "check the host";
-        NOT_CHECKED = "surroundings-unknown" [] Warning: "the watch caches are not filled yet", "apply again later to have these rules answer";
+        NOT_CHECKED = "surroundings-unknown" [] Warning: "the watch caches are not filled yet, or do not cover it", "apply again later to have these rules answer";
         UNFAIR = "unfair-comparison" [] Warning: "the canary runs smaller than its primary, so latencies cannot be compared", "reference an autoscaler, or scale the target like the primary";
         RECONCILED = "reconciled-elsewhere" [70] Warning: "another tool reconciles this object and reverts what a rollout changes", "let the tool ignore replicas and selector";
     }
@@ -348,6 +348,9 @@ rules! {
         PROVIDER_CHANGED = "provider-changed" [107] Warning: "objects of the previous provider stay behind", "delete them by hand";
         SCALER_CHANGED = "autoscaler-changed" [120] Warning: "the primary's old autoscaler stays behind", "delete it by hand";
         DELETED_PARKED = "deleted-while-parked" [78, 79] Warning: "the target stays at zero and the primary goes with the Canary: the application goes down", "set revertOnDeletion to true before, or scale the target up";
+        TEMPLATE_IN_USE = "template-in-use" [146] Warning: "every check of these Canaries fails until it exists again", "take the references out first";
+        TEMPLATE_BREAKS = "template-breaks-canary" [] Warning: "the Canary's checks fail with the new template", "change the Canary with the template";
+        ALERT_PROVIDER_IN_USE = "alert-provider-in-use" [] Warning: "alerts of these Canaries are lost until it exists again", "take the references out first";
         DELETED_BLOCKED = "deletion-waits" [80] Warning: "the finalizer waits for the target to serve again", "unset suspend, and see that the target exists";
     }
 }
@@ -387,10 +390,6 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     (
         "V-135",
         "scrape configuration is rarely in annotations: any verdict would be a guess",
-    ),
-    (
-        "V-146",
-        "deleting a template is not reviewed: a dead webhook must never block a delete",
     ),
     (
         "V-147a",

@@ -1,3 +1,8 @@
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "literals read best where they are used"
+)]
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

@@ -9,6 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::answer::Refusal;
+use super::judge::Verdict;
 
 /// `admission.k8s.io/v1` AdmissionRequest: the fields we use.
 #[derive(Debug, Clone, Deserialize)]
@@ -76,20 +77,54 @@ pub(super) struct GroupVersionResource {
     pub(super) resource: String,
 }
 
+/// What an answer needs to know when nothing else could be read.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// To be echoed.
+    pub(super) uid: String,
+    /// A deletion, which is never refused.
+    is_deletion: bool,
+}
+
+impl Opening {
+    /// The verdict when the request cannot be judged.
+    pub(super) fn failed(&self, code: StatusCode, message: &str) -> Verdict {
+        if self.is_deletion {
+            Verdict::unjudged()
+        } else {
+            Verdict::failed(code, message)
+        }
+    }
+}
+
 impl Envelope {
-    /// Decodes an AdmissionReview. `learnt` is told the uid as soon as it is known.
-    pub(super) fn decode(bytes: &[u8], learnt: impl FnOnce(&str)) -> Result<Self, Refusal> {
+    /// Decodes an AdmissionReview. `learnt` is told the opening as soon as it is known.
+    pub(super) fn decode(bytes: &[u8], learnt: impl FnOnce(Opening)) -> Result<Self, Refusal> {
         let mut review = of_kind(bytes, "admission.k8s.io/v1", "AdmissionReview")?;
-        let request = review["request"].take();
+        let mut request = review["request"].take();
         let uid = request["uid"].as_str().unwrap_or_default();
         if uid.is_empty() {
             let message = "request.uid: missing; expected the uid of the review, to be echoed";
             return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
         }
-        learnt(uid);
-        serde_path_to_error::deserialize(request).map_err(|error| {
+        learnt(Opening {
+            uid: uid.to_owned(),
+            is_deletion: request["operation"] == "DELETE",
+        });
+        // Both objects are JSON already and stay what they are: reading them once more would cost as much as judging.
+        let mut taken = |key: &str| {
+            let found = request.get_mut(key).map(Value::take);
+            found.filter(|object| !object.is_null())
+        };
+        let (object, old_object) = (taken("object"), taken("oldObject"));
+        let envelope: Self = serde_path_to_error::deserialize(request).map_err(|error| {
             let message = format!("request.{}: {}", error.path(), error.inner());
             Refusal::new(StatusCode::BAD_REQUEST, message)
+        })?;
+        Ok(Self {
+            object,
+            old_object,
+            ..envelope
         })
     }
 
@@ -105,13 +140,13 @@ impl Envelope {
 /// Reads the uid of a ConversionReview, and no further than needed: the API server's reviews say kind, apiVersion
 /// and uid first, so the objects are not touched. What is in the request is `api::convert`'s business.
 pub(super) fn conversion(bytes: &[u8]) -> Result<String, Refusal> {
-    let mut opening = Opening::default();
+    let mut opening = Conversion::default();
     let read = serde_json::Deserializer::from_slice(bytes).deserialize_map(&mut opening);
     let bad = |message: String| Err(Refusal::new(StatusCode::BAD_REQUEST, message));
     match (read, opening) {
         (
             Ok(()) | Err(_),
-            Opening {
+            Conversion {
                 api_version: Some(version),
                 kind: Some(kind),
                 uid: Some(uid),
@@ -122,7 +157,7 @@ pub(super) fn conversion(bytes: &[u8]) -> Result<String, Refusal> {
         )),
         (
             Ok(()) | Err(_),
-            Opening {
+            Conversion {
                 api_version,
                 kind,
                 uid,
@@ -149,19 +184,19 @@ pub(super) fn conversion(bytes: &[u8]) -> Result<String, Refusal> {
 
 /// How a ConversionReview opens.
 #[derive(Debug, Default)]
-struct Opening {
+struct Conversion {
     api_version: Option<String>,
     kind: Option<String>,
     uid: Option<String>,
 }
 
-impl Opening {
+impl Conversion {
     fn is_complete(&self) -> bool {
         self.api_version.is_some() && self.kind.is_some() && self.uid.is_some()
     }
 }
 
-impl<'de> Visitor<'de> for &mut Opening {
+impl<'de> Visitor<'de> for &mut Conversion {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -187,7 +222,7 @@ impl<'de> Visitor<'de> for &mut Opening {
 }
 
 /// The request of a review, up to its uid.
-struct Question<'a>(&'a mut Opening);
+struct Question<'a>(&'a mut Conversion);
 
 impl<'de> DeserializeSeed<'de> for Question<'_> {
     type Value = ();

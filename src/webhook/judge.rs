@@ -1,12 +1,19 @@
-//! What is thought of a request: pure. Converts to v1beta1, parses, ratchets, spells paths as their author did.
+//! What is thought of a request: pure. Converts to v1beta1, parses, looks around, ratchets, spells paths as their
+//! author did. A deletion is never refused.
+
+use std::borrow::Cow;
 
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::api;
 use crate::model::subject::Subject;
+use crate::model::surroundings::users::{self, Referred};
+use crate::model::surroundings::{Seen, look_around};
 use crate::model::violation::{Code, FieldPath, Report, Segment, Violation, spelled_for};
-use crate::model::{default, parse};
+use crate::model::{change, default, parse};
 
+use super::around::Around;
 use super::envelope::Envelope;
 
 /// The API group of everything reviewed.
@@ -95,6 +102,16 @@ impl Verdict {
         }
     }
 
+    /// A deletion that could not be judged.
+    pub(super) fn unjudged() -> Self {
+        Verdict::Allowed {
+            patch: None,
+            warnings: vec![
+                "the deletion could not be reviewed; the log of verdigris has the reason".to_owned(),
+            ],
+        }
+    }
+
     pub(super) fn panicked() -> Self {
         Verdict::Failed {
             code: StatusCode::INTERNAL_SERVER_ERROR,
@@ -147,17 +164,24 @@ fn subject_of(envelope: &Envelope) -> Option<Subject> {
     (resource.resource == plural && subject.versions().contains(&kind.version.as_str())).then_some(subject)
 }
 
-/// Judges one request.
-pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings) -> Verdict {
-    if matches!(envelope.operation.as_str(), "DELETE" | "CONNECT") {
-        return Verdict::allowed();
-    }
+/// Judges one request; `around` is what the caches know, if there are any.
+pub(super) fn judge(
+    hook: Hook,
+    envelope: &Envelope,
+    settings: &parse::Settings,
+    around: Option<&Around>,
+) -> Verdict {
     if envelope
         .sub_resource
         .as_deref()
         .is_some_and(|sub| !sub.is_empty())
     {
         return Verdict::allowed();
+    }
+    match envelope.operation.as_str() {
+        "DELETE" => return deletion(envelope, around),
+        "CONNECT" => return Verdict::allowed(),
+        _ => {}
     }
     let Some(subject) = subject_of(envelope) else {
         return Verdict::failed(StatusCode::BAD_REQUEST, unexpected(envelope));
@@ -180,16 +204,21 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings)
     let Report {
         mut violations,
         warnings,
-    } = subject.judge(object, settings).report;
+    } = report(subject, object, settings, around);
     let mut told = Vec::new();
     if let Some(old) = old {
-        told = ratchet(&mut violations, &subject.judge(old, settings).report.violations);
+        // What was wrong before matters only when something is wrong now.
+        if !violations.is_empty() {
+            told = ratchet(
+                &mut violations,
+                &report(subject, old, settings, around).violations,
+            );
+        }
+        let made = step(subject, old, object, settings, around);
+        violations.extend(made.violations);
+        told.extend(made.warnings);
     }
-    let line = |violation: &Violation| {
-        let field = spelled_for(&violation.path, version, object);
-        format!("{field}: {}", violation.sentence())
-    };
-    let warnings: Vec<String> = told.iter().chain(&warnings).map(line).collect();
+    let warnings = lines(told.iter().chain(&warnings), version, object);
     if violations.is_empty() {
         let patch = match hook {
             Hook::Mutate if subject == Subject::Canary => defaults(object),
@@ -207,6 +236,82 @@ pub(super) fn judge(hook: Hook, envelope: &Envelope, settings: &parse::Settings)
             .collect(),
         warnings,
     }
+}
+
+/// What a deletion leaves behind. Never refuses, whatever arrives.
+fn deletion(envelope: &Envelope, around: Option<&Around>) -> Verdict {
+    let (Some(subject), Some(old)) = (subject_of(envelope), &envelope.old_object) else {
+        return Verdict::allowed();
+    };
+    let users = |referred| around.map_or_else(Vec::new, |around| around.users(referred, old));
+    let report = match subject {
+        Subject::Canary => {
+            let canary = at_v1beta1(old);
+            let target = around.map_or(Seen::Unknown, |around| around.target_of(&canary));
+            change::deletion(&canary, &target)
+        }
+        Subject::MetricTemplate => users::deleted(Referred::MetricTemplate, &users(Referred::MetricTemplate)),
+        Subject::AlertProvider => users::deleted(Referred::AlertProvider, &users(Referred::AlertProvider)),
+    };
+    Verdict::Allowed {
+        patch: None,
+        warnings: lines(&report.warnings, envelope.written_version(), old),
+    }
+}
+
+/// Everything wrong with one object, by itself and among its neighbours.
+fn report(subject: Subject, object: &Value, settings: &parse::Settings, around: Option<&Around>) -> Report {
+    let parsed = subject.judge(object, settings);
+    let seen = around
+        .zip(parsed.legible())
+        .map(|(around, canary)| look_around(canary, &around.of(canary)));
+    let mut report = parsed.report;
+    report.merge(seen.unwrap_or_default());
+    report
+}
+
+/// What the step from one object to the next breaks.
+fn step(
+    subject: Subject,
+    old: &Value,
+    new: &Value,
+    settings: &parse::Settings,
+    around: Option<&Around>,
+) -> Report {
+    match subject {
+        Subject::Canary => change::update(&at_v1beta1(old), &at_v1beta1(new)),
+        Subject::MetricTemplate => {
+            let users = around.map_or_else(Vec::new, |around| around.users(Referred::MetricTemplate, new));
+            let users: Vec<_> = users
+                .iter()
+                .filter_map(|user| parse::canary(user, settings).canary)
+                .collect();
+            users::template_changed(&users, old, new)
+        }
+        Subject::AlertProvider => Report::default(),
+    }
+}
+
+/// A Canary object as v1beta1 spells it.
+fn at_v1beta1(object: &Value) -> Cow<'_, Value> {
+    if object["apiVersion"] == "flagger.app/v1alpha3" {
+        Cow::Owned(api::convert::respelled(object.clone()))
+    } else {
+        Cow::Borrowed(object)
+    }
+}
+
+/// Warnings as the author of `object` reads them.
+fn lines<'a>(
+    warnings: impl IntoIterator<Item = &'a Violation>,
+    version: &str,
+    object: &Value,
+) -> Vec<String> {
+    let line = |violation: &Violation| {
+        let field = spelled_for(&violation.path, version, object);
+        format!("{field}: {}", violation.sentence())
+    };
+    warnings.into_iter().map(line).collect()
 }
 
 /// The defaults as a JSON Patch, `None` when there is nothing to write down.

@@ -9,6 +9,7 @@
 )]
 
 mod answer;
+mod around;
 mod body;
 mod budget;
 mod envelope;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::convert::{Reviewed, review_bytes};
+use crate::cache::Caches;
 use crate::model::parse::Settings;
 use crate::telemetry::Metrics;
 
@@ -37,12 +39,17 @@ pub use judge::Hook;
 pub use ready::{Latch, Readiness};
 
 use answer::Refusal;
-use envelope::Envelope;
+use around::Around;
+use envelope::{Envelope, Opening};
 use judge::Verdict;
+
+/// Reviews up to this size, bytes, are judged where they arrive: the way to another thread and back would cost as much.
+const AT_ONCE: usize = 64 << 10;
 
 /// What the handlers share.
 pub struct State {
     settings: Settings,
+    around: Option<Around>,
     metrics: Arc<Metrics>,
     budgets: Budgets,
     readiness: Readiness,
@@ -54,11 +61,20 @@ impl State {
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         Self {
             settings,
+            around: None,
             metrics,
             budgets: Budgets::default(),
             readiness: Readiness::default(),
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Canaries are judged by what these caches hold around them, too; `selector_labels` are those that may tell the
+    /// pods of a target. Without caches nothing is said about neighbours.
+    #[must_use]
+    pub fn looking_around(mut self, caches: Caches, selector_labels: Vec<String>) -> Self {
+        self.around = Some(Around::new(caches, selector_labels));
+        self
     }
 
     /// Other budgets than the usual.
@@ -171,19 +187,25 @@ async fn admit(
         }
     };
     let allowed = body::deadline(uri);
-    let uid: Arc<OnceLock<String>> = Arc::default();
-    let (settings, known) = (state.settings.clone(), Arc::clone(&uid));
-    // The permit travels with the work: work that outlives its deadline still counts against the budget.
-    let work = tokio::task::spawn_blocking(move || {
+    let opening: Arc<OnceLock<Opening>> = Arc::default();
+    let (judging, known) = (Arc::clone(state), Arc::clone(&opening));
+    let small = bytes.len() <= AT_ONCE;
+    let work = move || {
+        // The permit travels with the work: work that outlives its deadline still counts against the budget.
         let _permit = permit;
-        review(hook, &bytes, &settings, &known)
-    });
-    let refuse = |code, message: &str| match uid.get() {
-        Some(uid) => answer::admission(uid, Verdict::failed(code, message)),
+        review(hook, &bytes, &judging, &known)
+    };
+    let refuse = |code, message: &str| match opening.get() {
+        Some(opening) => answer::admission(&opening.uid, opening.failed(code, message)),
         None => Refusal::new(code, message).into_response(),
     };
     let left = allowed.saturating_sub(began.elapsed());
-    match tokio::time::timeout(left, work).await {
+    let done = if small {
+        Ok(Ok(work()))
+    } else {
+        tokio::time::timeout(left, tokio::task::spawn_blocking(work)).await
+    };
+    match done {
         Ok(Ok(Ok((envelope, verdict)))) => {
             count(verdict.word());
             if !verdict.is_allowed() {
@@ -215,22 +237,26 @@ async fn admit(
 fn review(
     hook: Hook,
     bytes: &Bytes,
-    settings: &Settings,
-    uid: &OnceLock<String>,
+    state: &State,
+    known: &OnceLock<Opening>,
 ) -> Result<(Envelope, Verdict), Refusal> {
-    let envelope = Envelope::decode(bytes, |found| {
+    let envelope = Envelope::decode(bytes, |opening| {
         // Only ever set here, once.
-        let _ = uid.set(found.to_owned());
+        let _ = known.set(opening);
     })?;
-    let verdict =
-        catch_unwind(AssertUnwindSafe(|| judge::judge(hook, &envelope, settings))).unwrap_or_else(|panic| {
-            tracing::error!(
-                uid = envelope.uid,
-                reason = panic_text(&*panic),
-                "review panicked"
-            );
+    let judged = AssertUnwindSafe(|| judge::judge(hook, &envelope, &state.settings, state.around.as_ref()));
+    let verdict = catch_unwind(judged).unwrap_or_else(|panic| {
+        tracing::error!(
+            uid = envelope.uid,
+            reason = panic_text(&*panic),
+            "review panicked"
+        );
+        if envelope.operation == "DELETE" {
+            Verdict::unjudged()
+        } else {
             Verdict::panicked()
-        });
+        }
+    });
     Ok((envelope, verdict))
 }
 
@@ -369,3 +395,6 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("unknown")
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,7 @@ use kube::runtime::watcher;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use verdigris::cache::Caches;
 use verdigris::cluster::{Cluster, Kind, to_value};
 use verdigris::controller;
 use verdigris::lease::{self, Election, Leadership};
@@ -170,14 +171,23 @@ impl World {
             event_webhook: None,
         };
         let outbound = Outbound::new(Reach::Anywhere).unwrap();
-        controller::run(
+        let caches = Caches::new(None);
+        let watching = caches.clone().keep(self.watched.clone());
+        let run = controller::run(
             self.watched.clone(),
+            caches,
             config,
             outbound,
             Arc::new(Metrics::new()),
             leadership,
             std::future::pending(),
-        )
+        );
+        async {
+            tokio::select! {
+                ended = run => ended,
+                ended = watching => ended,
+            }
+        }
     }
 
     /// `kill -9`.

@@ -10,16 +10,22 @@
     reason = "measures with the clock, prints, and stops at the first surprise"
 )]
 
+mod cpu;
 mod objects;
 mod wire;
 
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use verdigris::api::convert::review_bytes;
+use verdigris::model::parse::Settings;
+use verdigris::telemetry::Metrics;
+use verdigris::webhook::State;
 
 use objects::{Shape, review};
+use wire::Call;
 
 /// Our time over that of a plain parse and print, at most.
 const RATIO: f64 = 2.0;
@@ -80,8 +86,14 @@ fn main() -> ExitCode {
     println!("\n{calls} single objects (10 kB) over kept-alive TLS to the real listener:\n");
     println!("| connections | calls/s | p50 | p90 | p99 (< {P99:?}) | p99.9 | worst |");
     println!("|---|---|---|---|---|---|---|");
+    let call = Call {
+        path: "/convert?timeout=30s",
+        body: review(Shape::Old, 1).into(),
+        expected: br#"{"status":"Success"}"#,
+    };
     for connections in [1, 10] {
-        let measured = wire::measure(connections, calls);
+        let state = Arc::new(State::new(Settings::default(), Arc::new(Metrics::new())));
+        let measured = wire::measure(state, &call, connections, calls);
         let at = |part: f64| measured.latencies[((measured.latencies.len() - 1) as f64 * part) as usize];
         good &= at(0.99) < P99;
         println!(

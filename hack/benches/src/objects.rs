@@ -1,4 +1,5 @@
 //! Canaries of about 10 kB, as an API server sends them.
+#![allow(dead_code, reason = "each measurement uses some of it")]
 
 use serde_json::{Value, json};
 
@@ -59,10 +60,34 @@ pub(crate) fn review(shape: Shape, count: usize) -> Vec<u8> {
     body
 }
 
+/// The name of the object of this number.
+pub(crate) fn name(number: usize) -> String {
+    format!("service-{number:05}")
+}
+
+/// One of them at v1beta1.
+pub(crate) fn canary_at_v1beta1() -> Value {
+    canary(Shape::New, 0)
+}
+
+/// A Canary that says the least.
+pub(crate) fn small(name: &str) -> Value {
+    json!({
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "metadata": {"name": name},
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "service": {"port": 9898},
+            "analysis": {"interval": "1m", "threshold": 5, "iterations": 10},
+        },
+    })
+}
+
 fn canary(shape: Shape, number: usize) -> Value {
     let is_new = shape == Shape::New;
     let (from, _) = shape.versions();
-    let name = format!("service-{number:05}");
+    let name = name(number);
     let bound = |max: f64| {
         if is_new {
             ("thresholdRange", json!({"max": max}))

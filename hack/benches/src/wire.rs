@@ -1,4 +1,4 @@
-//! Single objects over kept-alive TLS, to the listener and the router of the product.
+//! Calls over kept-alive TLS, to the listener and the router of the product.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,24 +16,34 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
-use verdigris::model::parse::Settings;
 use verdigris::net::serve::{self, Farewell, Limits};
 use verdigris::pki::{Bundle, Names, Slot};
-use verdigris::telemetry::Metrics;
 use verdigris::webhook::{self, State};
 
-use crate::objects::{Shape, review};
+use crate::cpu;
 
-/// Latencies in ascending order, and how long all calls took.
+/// One call, made again and again.
+pub(crate) struct Call {
+    /// Path and query.
+    pub(crate) path: &'static str,
+    /// What is sent.
+    pub(crate) body: Bytes,
+    /// What a good answer contains.
+    pub(crate) expected: &'static [u8],
+}
+
+/// Latencies in ascending order, how long all calls took, and the processor time of the side that answers.
 pub(crate) struct Measured {
     pub(crate) latencies: Vec<Duration>,
     pub(crate) took: Duration,
+    #[allow(dead_code, reason = "not every measurement is about it")]
+    pub(crate) busy: Duration,
 }
 
 /// Calls one after the other on each connection, `calls` in all.
-pub(crate) fn measure(connections: usize, calls: usize) -> Measured {
+pub(crate) fn measure(state: Arc<State>, call: &Call, connections: usize, calls: usize) -> Measured {
     // The API server is another process: the two sides share no runtime.
-    let (server, client) = (runtime(), runtime());
+    let (server, client) = (runtime("server"), runtime("client"));
     let elapsed = UNIX_EPOCH.elapsed().unwrap().as_secs().cast_signed();
     let names = Names::of_service("verdigris-webhook", "verdigris-system").and("127.0.0.1");
     let bundle = Bundle::generate(&names, Timestamp::from_second(elapsed).unwrap()).unwrap();
@@ -44,10 +54,7 @@ pub(crate) fn measure(connections: usize, calls: usize) -> Measured {
         .block_on(serve::bind("127.0.0.1:0".parse().unwrap()))
         .unwrap();
     let address = bound.address();
-    let router = webhook::app(Arc::new(State::new(
-        Settings::default(),
-        Arc::new(Metrics::new()),
-    )));
+    let router = webhook::app(state);
     let ended = server.spawn(bound.serve(
         router,
         slot,
@@ -56,7 +63,6 @@ pub(crate) fn measure(connections: usize, calls: usize) -> Measured {
         Farewell::from_a_laptop(),
     ));
 
-    let body = Bytes::from(review(Shape::Old, 1));
     let measured = client.block_on(async {
         let each = calls / connections;
         // Handshakes and first calls are not what is measured.
@@ -64,19 +70,23 @@ pub(crate) fn measure(connections: usize, calls: usize) -> Measured {
         for _ in 0..connections {
             let mut line = Line::open(address, &bundle.ca_pem).await;
             for _ in 0..50 {
-                line.call(&body).await;
+                line.call(call).await;
             }
             lines.push(line);
         }
+        let busy = cpu::named("server");
         let began = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();
         for mut line in lines {
-            let body = body.clone();
+            let call = Call {
+                body: call.body.clone(),
+                ..*call
+            };
             tasks.spawn(async move {
                 let mut latencies = Vec::with_capacity(each);
                 for _ in 0..each {
                     let began = Instant::now();
-                    line.call(&body).await;
+                    line.call(&call).await;
                     latencies.push(began.elapsed());
                 }
                 latencies
@@ -84,8 +94,13 @@ pub(crate) fn measure(connections: usize, calls: usize) -> Measured {
         }
         let mut latencies: Vec<Duration> = tasks.join_all().await.into_iter().flatten().collect();
         let took = began.elapsed();
+        let busy = cpu::named("server").saturating_sub(busy);
         latencies.sort_unstable();
-        Measured { latencies, took }
+        Measured {
+            latencies,
+            took,
+            busy,
+        }
     });
     stop.cancel();
     drop(client);
@@ -93,8 +108,14 @@ pub(crate) fn measure(connections: usize, calls: usize) -> Measured {
     measured
 }
 
-fn runtime() -> Runtime {
-    Builder::new_multi_thread().enable_all().build().unwrap()
+fn runtime(name: &str) -> Runtime {
+    Builder::new_multi_thread()
+        .enable_all()
+        .thread_name(name)
+        // A thread that ends takes its processor time with it.
+        .thread_keep_alive(Duration::from_secs(3_600))
+        .build()
+        .unwrap()
 }
 
 /// A kept-alive connection.
@@ -126,18 +147,20 @@ impl Line {
         Self(sender)
     }
 
-    async fn call(&mut self, body: &Bytes) {
-        let request = Request::post("/convert?timeout=30s")
+    async fn call(&mut self, call: &Call) {
+        let request = Request::post(call.path)
             .header(header::HOST, "127.0.0.1")
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body.clone()))
+            .body(Full::new(call.body.clone()))
             .unwrap();
         self.0.ready().await.unwrap();
         let answer = self.0.send_request(request).await.unwrap();
         assert_eq!(answer.status(), 200);
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         assert!(
-            bytes.windows(20).any(|part| part == br#"{"status":"Success"}"#),
+            bytes
+                .windows(call.expected.len())
+                .any(|part| part == call.expected),
             "{bytes:?}"
         );
     }

@@ -12,7 +12,7 @@ use super::canary::{Canary, Identity, Provider, TargetKind};
 use super::default;
 use super::names;
 use super::rules;
-use super::violation::Report;
+use super::violation::{Report, Segment, Violation};
 use fields::{Field, Findings};
 
 mod alert_provider;
@@ -67,6 +67,8 @@ impl Default for Settings {
 pub struct Parsed {
     /// The Canary, when nothing in the report makes it impossible to obey.
     pub canary: Option<Canary>,
+    /// What can be read of a Canary that has to be refused.
+    draft: Option<Canary>,
     /// Everything found.
     pub report: Report,
 }
@@ -74,7 +76,29 @@ pub struct Parsed {
 impl From<Report> for Parsed {
     /// Of an object that means nothing but what was found.
     fn from(report: Report) -> Self {
-        Self { canary: None, report }
+        Self {
+            canary: None,
+            draft: None,
+            report,
+        }
+    }
+}
+
+impl Parsed {
+    /// The Canary for those who ask what is around it, so that a mistake elsewhere in the manifest hides nothing;
+    /// `None` when the mistake is in what they go by.
+    pub fn legible(&self) -> Option<&Canary> {
+        const GONE_BY: [&str; 5] = ["targetRef", "service", "provider", "autoscalerRef", "analysis"];
+        let rests_on = |violation: &Violation| match violation.path.segments() {
+            [Segment::Key(root), Segment::Key(part), rest @ ..] if root == "spec" => {
+                GONE_BY.contains(&part.as_str()) && (part != "analysis" || rest.is_empty())
+            }
+            _ => true,
+        };
+        let draft = self.draft.as_ref();
+        self.canary
+            .as_ref()
+            .or(draft.filter(|_| !self.report.violations.iter().any(rests_on)))
     }
 }
 
@@ -107,8 +131,14 @@ pub fn canary(object: &Value, settings: &Settings) -> Parsed {
     let spec = root.get("spec");
     let canary = read(&root, &spec, settings, &mut findings);
     let report = findings.report;
+    let (canary, draft) = if report.is_admissible() {
+        (canary, None)
+    } else {
+        (None, canary)
+    };
     Parsed {
-        canary: canary.filter(|_| report.is_admissible()),
+        canary,
+        draft,
         report,
     }
 }

@@ -5,19 +5,22 @@
 //! fills in what its watch caches (or the files given to `lint`) hold.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::canary::{Canary, Source, Target};
+use super::canary::{Canary, Source, Target, TargetKind};
 use super::names;
 use super::parse::fields::Findings;
 use super::rules;
 use super::violation::{FieldPath, Report};
 
+mod keeper;
 mod references;
 mod scalers;
 mod services;
 mod target;
+pub mod users;
 
 /// What is known of one object.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,13 +31,14 @@ pub enum Seen {
     /// It does not exist.
     Absent,
     /// It exists; trimmed objects will do.
-    Present(Value),
+    Present(Arc<Value>),
 }
 
 impl Seen {
-    fn present(&self) -> Option<&Value> {
+    /// What exists.
+    pub fn present(&self) -> Option<&Value> {
         match self {
-            Seen::Present(value) => Some(value),
+            Seen::Present(value) => Some(value.as_ref()),
             Seen::Unknown | Seen::Absent => None,
         }
     }
@@ -51,21 +55,51 @@ pub struct Neighbour {
     pub apex: String,
 }
 
+impl Neighbour {
+    /// Of a v1beta1 Canary object; `None` when it names no target, or is on its way out.
+    pub fn of(object: &Value) -> Option<Self> {
+        let text = |pointer: &str| {
+            let found = object.pointer(pointer).and_then(Value::as_str);
+            found.filter(|text| !text.is_empty())
+        };
+        if !object["metadata"]["deletionTimestamp"].is_null() {
+            return None;
+        }
+        let is_knative = text("/spec/targetRef/apiVersion") == Some("serving.knative.dev/v1");
+        let kind = match text("/spec/targetRef/kind")? {
+            "Deployment" => TargetKind::Deployment,
+            "DaemonSet" => TargetKind::DaemonSet,
+            "Service" if is_knative => TargetKind::Knative,
+            "Service" => TargetKind::Service,
+            _ => return None,
+        };
+        let name = text("/spec/targetRef/name")?;
+        Some(Self {
+            name: text("/metadata/name")?.to_owned(),
+            target: Target {
+                kind,
+                name: name.to_owned(),
+            },
+            apex: text("/spec/service/name").unwrap_or(name).to_owned(),
+        })
+    }
+}
+
 /// What lies around a Canary, all in its own namespace but for templates and alert providers.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
-    /// The other Canaries of the namespace.
-    pub canaries: Vec<Neighbour>,
+    /// The other Canaries of the namespace; `None` when nobody has looked.
+    pub canaries: Option<Vec<Neighbour>>,
     /// The workload `spec.targetRef` names.
     pub target: Seen,
     /// The workload `<target>-primary` of the same kind.
     pub primary: Seen,
     /// Deployments and DaemonSets of the namespace; the target and its primary may be among them.
-    pub workloads: Vec<Value>,
+    pub workloads: Vec<Arc<Value>>,
     /// Services of the namespace; `None` when nobody has looked.
-    pub services: Option<Vec<Value>>,
+    pub services: Option<Vec<Arc<Value>>>,
     /// HorizontalPodAutoscalers and ScaledObjects of the namespace; `None` when nobody has looked.
-    pub scalers: Option<Vec<Value>>,
+    pub scalers: Option<Vec<Arc<Value>>>,
     /// MetricTemplates by namespace and name; no entry means nobody has looked.
     pub templates: BTreeMap<(String, String), Seen>,
     /// AlertProviders by namespace and name; no entry means nobody has looked.
@@ -152,43 +186,6 @@ fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-/// The tool that reconciles an object, by the marks it leaves, and what makes it leave `field` alone.
-fn reconciler(object: &Value, field: &str) -> Option<(&'static str, String)> {
-    let metadata = &object["metadata"];
-    let has = |map: &str, key: &str| metadata[map].get(key).is_some();
-    if has("labels", "kapp.k14s.io/app") {
-        let steps = field.trim_start_matches('/').replace('/', ", ");
-        return Some((
-            "kapp",
-            format!("add a kapp rebaseRule for path [{steps}] with sources [existing]"),
-        ));
-    }
-    if has("labels", "argocd.argoproj.io/instance") || has("annotations", "argocd.argoproj.io/tracking-id") {
-        let fix =
-            format!("add {field} to the Application's ignoreDifferences, with RespectIgnoreDifferences=true");
-        return Some(("Argo CD", fix));
-    }
-    if has("labels", "kustomize.toolkit.fluxcd.io/name") || has("labels", "helm.toolkit.fluxcd.io/name") {
-        return Some((
-            "Flux",
-            format!(
-                "leave {} out of the source Flux applies",
-                field.trim_start_matches('/').replace('/', ".")
-            ),
-        ));
-    }
-    if metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm" {
-        return Some((
-            "Helm",
-            format!(
-                "leave {} out of the chart",
-                field.trim_start_matches('/').replace('/', ".")
-            ),
-        ));
-    }
-    None
-}
-
 fn neighbours(canary: &Canary, surroundings: &Surroundings, findings: &mut Findings) {
     let (target_path, name_path) = (
         FieldPath::of("spec.targetRef"),
@@ -199,6 +196,7 @@ fn neighbours(canary: &Canary, surroundings: &Surroundings, findings: &mut Findi
     for other in surroundings
         .canaries
         .iter()
+        .flatten()
         .filter(|other| other.name != canary.id.name)
     {
         if other.target == canary.target {
@@ -231,7 +229,10 @@ fn neighbours(canary: &Canary, surroundings: &Surroundings, findings: &mut Findi
 /// Says which rules had nothing to go by.
 fn unchecked(canary: &Canary, surroundings: &Surroundings, findings: &mut Findings) {
     let mut unknown = Vec::new();
-    if surroundings.target == Seen::Unknown {
+    if surroundings.canaries.is_none() {
+        unknown.push("other Canaries");
+    }
+    if surroundings.target == Seen::Unknown && canary.target.kind != TargetKind::Knative {
         unknown.push("target");
     }
     if surroundings.services.is_none() {

@@ -1,6 +1,7 @@
 //! Services: the apex, those that lose their pods, the ports, the hosts of hooks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -10,7 +11,8 @@ use crate::model::parse::fields::Findings;
 use crate::model::rules;
 use crate::model::violation::FieldPath;
 
-use super::{Surroundings, foreign_controller, is_ours, name_of, reconciler, selector};
+use super::keeper::{Keeper, Kept, keeper};
+use super::{Surroundings, foreign_controller, is_ours, name_of, selector};
 
 /// Judges the Services of the namespace.
 pub(super) fn judge(canary: &Canary, surroundings: &Surroundings, findings: &mut Findings) {
@@ -79,14 +81,17 @@ fn judge_apex(canary: &Canary, service: &Value, surroundings: &Surroundings, fin
             .expecting("the cluster address of an existing Service never changes")
             .fixed_by("delete the Service first, or remove headless");
     }
-    if let Some((tool, fix)) = reconciler(service, "/spec/selector") {
-        findings
-            .add(
-                &rules::RECONCILED,
-                &path,
-                format!("{tool} reconciles Service {name}"),
-            )
-            .fixed_by(fix);
+    match keeper(service, Kept::Selector) {
+        Some(Keeper::Tool(tool, fix)) => {
+            let found = format!("{tool} reconciles Service {name}");
+            findings.add(&rules::RECONCILED, &path, found).fixed_by(fix);
+        }
+        Some(Keeper::Manager(manager)) => {
+            let found = format!("{manager} applies spec.selector of Service {name}");
+            let fix = format!("leave spec.selector out of what {manager} applies");
+            findings.add(&rules::RECONCILED, &path, found).fixed_by(fix);
+        }
+        None => {}
     }
     let primary = names::primary(&canary.target.name);
     let others: Vec<_> = surroundings
@@ -94,7 +99,7 @@ fn judge_apex(canary: &Canary, service: &Value, surroundings: &Surroundings, fin
         .iter()
         .filter(|other| name_of(other) != canary.target.name && name_of(other) != primary)
         .filter(|other| selects(service, &other["spec"]["template"]["metadata"]["labels"]))
-        .map(name_of)
+        .map(|other| name_of(other))
         .collect();
     if !others.is_empty() {
         findings.add(
@@ -245,7 +250,7 @@ pub(super) fn judge_ports(canary: &Canary, target: &Value, findings: &mut Findin
 }
 
 /// Hosts `service`, `service.namespace` and `service.namespace.svc…` of this namespace must be Services.
-fn hook_hosts(canary: &Canary, services: &[Value], findings: &mut Findings) {
+fn hook_hosts(canary: &Canary, services: &[Arc<Value>], findings: &mut Findings) {
     let own = [
         canary.service.name.clone(),
         names::primary(&canary.service.name),

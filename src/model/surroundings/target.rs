@@ -10,7 +10,8 @@ use crate::model::parse::fields::Findings;
 use crate::model::rules;
 use crate::model::violation::FieldPath;
 
-use super::{Seen, Surroundings, foreign_controller, is_ours, name_of, reconciler, selector};
+use super::keeper::{Keeper, Kept, keeper};
+use super::{Seen, Surroundings, foreign_controller, is_ours, name_of, selector};
 
 /// Judges the workload the Canary names.
 pub(super) fn judge(canary: &Canary, target: &Value, surroundings: &Surroundings, findings: &mut Findings) {
@@ -169,33 +170,20 @@ fn replicas_of_another(canary: &Canary, target: &Value, findings: &mut Findings)
         return;
     }
     let path = FieldPath::of("spec.targetRef");
-    let fields = target["metadata"]["managedFields"].as_array();
-    let managers: Vec<&str> = fields
-        .into_iter()
-        .flatten()
-        .filter(|entry| {
-            entry["operation"] == "Apply" && entry["fieldsV1"]["f:spec"].get("f:replicas").is_some()
-        })
-        .filter_map(|entry| entry["manager"].as_str())
-        .filter(|manager| !manager.contains("verdigris") && !manager.contains("flagger"))
-        .collect();
-    match reconciler(target, "/spec/replicas") {
-        // Without field ownership at hand the mark alone is the sign; with it, the tool must own replicas.
-        Some((tool, fix)) if fields.is_none() || !managers.is_empty() => {
+    match keeper(target, Kept::Replicas) {
+        Some(Keeper::Tool(tool, fix)) => {
             findings
                 .add(&rules::RECONCILED, &path, format!("{tool} reconciles the target"))
                 .fixed_by(fix);
         }
-        Some(_) => {}
-        None => {
-            if let Some(manager) = managers.first() {
-                findings.add(
-                    &rules::REPLICAS_MANAGED,
-                    &path,
-                    format!("{manager} applies spec.replicas"),
-                );
-            }
+        Some(Keeper::Manager(manager)) => {
+            findings.add(
+                &rules::REPLICAS_MANAGED,
+                &path,
+                format!("{manager} applies spec.replicas"),
+            );
         }
+        None => {}
     }
 }
 

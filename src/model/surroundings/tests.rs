@@ -20,6 +20,10 @@ fn canary(patch: &Value) -> Canary {
     parsed.canary.unwrap_or_else(|| panic!("{:#?}", parsed.report))
 }
 
+fn present(object: Value) -> Seen {
+    Seen::Present(object.into())
+}
+
 fn merged(mut base: Value, patch: &Value) -> Value {
     json_patch::merge(&mut base, patch);
     base
@@ -52,8 +56,9 @@ fn owner(kind: &str, name: &str) -> Value {
 /// Everything looked at, nothing in the way.
 fn calm() -> Surroundings {
     Surroundings {
-        target: Seen::Present(deployment(&json!({}))),
+        target: present(deployment(&json!({}))),
         primary: Seen::Absent,
+        canaries: Some(vec![]),
         services: Some(vec![]),
         scalers: Some(vec![]),
         ..Surroundings::default()
@@ -62,7 +67,7 @@ fn calm() -> Surroundings {
 
 fn target(patch: &Value) -> Surroundings {
     Surroundings {
-        target: Seen::Present(deployment(patch)),
+        target: present(deployment(patch)),
         ..calm()
     }
 }
@@ -78,7 +83,7 @@ fn primary(patch: &Value) -> Surroundings {
         &json!({"metadata": {"name": "podinfo-primary"}}),
     );
     Surroundings {
-        primary: Seen::Present(base),
+        primary: present(base),
         ..calm()
     }
 }
@@ -86,7 +91,7 @@ fn primary(patch: &Value) -> Surroundings {
 fn service(patch: &Value) -> Surroundings {
     let base = json!({"metadata": {"name": "podinfo"}, "spec": {"selector": {"app": "podinfo"}, "ports": [{"name": "http", "port": 9898}]}});
     Surroundings {
-        services: Some(vec![merged(base, patch)]),
+        services: Some(vec![merged(base, patch).into()]),
         ..calm()
     }
 }
@@ -102,7 +107,7 @@ fn hpa(patch: &Value) -> Value {
 
 fn scalers(list: &[Value]) -> Surroundings {
     Surroundings {
-        scalers: Some(list.to_vec()),
+        scalers: Some(list.iter().cloned().map(Arc::new).collect()),
         ..calm()
     }
 }
@@ -122,11 +127,11 @@ fn neighbour(name: &str, target: &str, apex: &str) -> Surroundings {
         name: target.to_owned(),
     };
     Surroundings {
-        canaries: vec![Neighbour {
+        canaries: Some(vec![Neighbour {
             name: name.to_owned(),
             target,
             apex: apex.to_owned(),
-        }],
+        }]),
         ..calm()
     }
 }
@@ -159,7 +164,7 @@ fn rows() -> Vec<Row> {
         )
     };
     let templated = |variables: Value| json!({"analysis": {"metrics": [{"name": "m", "threshold": 1, "templateRef": {"name": "t"}, "templateVariables": variables}]}});
-    let query = Seen::Present(json!({"spec": {"query": "x{a=\"{{ variables.route }}\"}"}}));
+    let query = present(json!({"spec": {"query": "x{a=\"{{ variables.route }}\"}"}}));
     let other = |labels: Value| json!({"kind": "Deployment", "metadata": {"name": "other"}, "spec": {"template": {"metadata": {"labels": labels}}}});
     let discovered = || json!({"service": {"portDiscovery": true}});
     let ports =
@@ -185,7 +190,7 @@ fn rows() -> Vec<Row> {
             named,
             json!({"targetRef": {"name": "web-primary"}}),
             Surroundings {
-                target: Seen::Present(deployment(&json!({"metadata": {"name": "web-primary"}}))),
+                target: present(deployment(&json!({"metadata": {"name": "web-primary"}}))),
                 ..neighbour("web", "web", "web-x")
             },
         ),
@@ -212,7 +217,7 @@ fn rows() -> Vec<Row> {
             named,
             nothing(),
             Surroundings {
-                workloads: vec![other(json!({"app": "podinfo"}))],
+                workloads: vec![other(json!({"app": "podinfo"})).into()],
                 ..calm()
             },
         ),
@@ -371,7 +376,7 @@ fn rows() -> Vec<Row> {
             apex,
             nothing(),
             Surroundings {
-                workloads: vec![other(json!({"tier": "web"}))],
+                workloads: vec![other(json!({"tier": "web"})).into()],
                 ..service(&json!({"spec": {"selector": {"app": null, "tier": "web"}}}))
             },
         ),
@@ -568,7 +573,7 @@ fn a_template_is_judged_again_with_the_values_of_a_metric() {
             "name": "m", "threshold": 1, "templateRef": {"name": "t"}, "templateVariables": {"a": value},
         }]}});
         let seen = json!({"spec": {"provider": {"type": "prometheus"}, "query": query}});
-        let report = look_around(&canary(&spec), &template(Seen::Present(seen)));
+        let report = look_around(&canary(&spec), &template(present(seen)));
         let list = |found: &[crate::model::violation::Violation]| {
             found
                 .iter()
@@ -610,7 +615,9 @@ fn nothing_in_the_way_says_nothing() {
         (with_hpa.clone(), scalers(&[hpa(&json!({})), ours_primary])),
         (
             json!({}),
-            target(&json!({"metadata": {"labels": {"kapp.k14s.io/app": "1"}, "managedFields": []}})),
+            target(
+                &json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "a"}, "managedFields": [{"manager": "kustomize-controller", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]}}),
+            ),
         ),
     ] {
         let report = look_around(&canary(&spec), &surroundings);
@@ -623,6 +630,12 @@ fn every_rule_about_surroundings_and_changes_has_a_row() {
     let mut covered: Vec<_> = rows().iter().map(|row| row.0).collect();
     covered.extend(changes().iter().map(|row| row.0));
     covered.extend(["deleted-while-parked", "deletion-waits"]);
+    // Their rows are in `users`.
+    covered.extend([
+        "template-in-use",
+        "template-breaks-canary",
+        "alert-provider-in-use",
+    ]);
     for rule in rules::ALL {
         let here = matches!(rule.scope, rules::Scope::Surroundings | rules::Scope::Change);
         assert!(
@@ -728,40 +741,51 @@ fn a_weight_that_stays_listed_may_change_the_rest() {
 #[test]
 fn deletions_only_warn() {
     let canary = |spec: Value, phase: &str| json!({"spec": spec, "status": {"phase": phase}});
-    let (parked, serving) = (json!({"spec": {"replicas": 0}}), json!({"spec": {"replicas": 2}}));
-    let codes = |object: &Value, target: Option<&Value>| {
-        let report = change::deletion(object, target);
+    let parked = || present(json!({"spec": {"replicas": 0}}));
+    let parked_daemons = present(
+        json!({"spec": {"template": {"spec": {"nodeSelector": {"flagger.app/scale-to-zero": "true"}}}}}),
+    );
+    let serving = present(json!({"spec": {"replicas": 2}}));
+    let reverting = json!({"revertOnDeletion": true});
+    for (object, target, expected) in [
+        (
+            canary(json!({}), "Succeeded"),
+            parked(),
+            Some("deleted-while-parked"),
+        ),
+        (
+            canary(json!({}), "Succeeded"),
+            parked_daemons,
+            Some("deleted-while-parked"),
+        ),
+        (
+            canary(json!({}), "Succeeded"),
+            Seen::Unknown,
+            Some("deleted-while-parked"),
+        ),
+        (
+            canary(json!({}), "Succeeded"),
+            Seen::Absent,
+            Some("deleted-while-parked"),
+        ),
+        (canary(json!({}), "Succeeded"), serving, None),
+        (canary(json!({}), ""), parked(), None),
+        (canary(reverting, "Succeeded"), parked(), None),
+        (
+            canary(json!({"revertOnDeletion": true, "suspend": true}), "Succeeded"),
+            parked(),
+            Some("deletion-waits"),
+        ),
+    ] {
+        let report = change::deletion(&object, &target);
         assert!(report.is_admissible());
-        report
-            .warnings
-            .iter()
-            .map(|warning| warning.code.0)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        codes(&canary(json!({}), "Succeeded"), Some(&parked)),
-        ["deleted-while-parked"]
-    );
-    assert_eq!(
-        codes(&canary(json!({}), "Succeeded"), None),
-        ["deleted-while-parked"]
-    );
-    assert_eq!(codes(&canary(json!({}), "Succeeded"), Some(&serving)), [""; 0]);
-    assert_eq!(codes(&canary(json!({}), ""), Some(&parked)), [""; 0]);
-    assert_eq!(
-        codes(
-            &canary(json!({"revertOnDeletion": true}), "Succeeded"),
-            Some(&parked)
-        ),
-        [""; 0]
-    );
-    assert_eq!(
-        codes(
-            &canary(json!({"revertOnDeletion": true, "suspend": true}), "Succeeded"),
-            Some(&parked)
-        ),
-        ["deletion-waits"]
-    );
+        let codes: Vec<_> = report.warnings.iter().map(|warning| warning.code.0).collect();
+        assert_eq!(
+            codes,
+            expected.into_iter().collect::<Vec<_>>(),
+            "{object} {target:?}"
+        );
+    }
 }
 
 proptest::proptest! {
@@ -779,8 +803,8 @@ proptest::proptest! {
             if let Some(rest) = tail.strip_prefix('"').and_then(|tail| tail.split_once('"')).map(|(_, rest)| rest) {
                 flat = format!("{head}{number}{rest}");
             }
-            if let Ok(changed) = serde_json::from_str(&flat) {
-                *value = changed;
+            if let Ok(changed) = serde_json::from_str::<Value>(&flat) {
+                *value = changed.into();
             }
         }
         let _ = look_around(&canary(spec), &seen);

@@ -1,3 +1,9 @@
+#![allow(
+    clippy::format_collect,
+    clippy::disallowed_methods,
+    reason = "a test measures by the clock, and nests as deep as it likes"
+)]
+
 use std::time::{Duration, Instant};
 
 use kube_cel::KubeCelExt as _;
