@@ -104,6 +104,15 @@ pub fn migrate(
     })
 }
 
+/// Does what a person at a terminal asks, with a client of the context they named.
+pub fn at_a_terminal<T>(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    work: impl AsyncFnOnce(Client) -> T,
+) -> Result<T, Failure> {
+    runtime()?.block_on(async { Ok(work(client_of(kubeconfig, context).await?).await) })
+}
+
 /// Serves the load tester until SIGTERM or SIGINT.
 pub fn loadtester(listen: SocketAddr, timeout: Duration, namespaces: Option<Regex>) -> Result<(), Failure> {
     runtime()?.block_on(async {
@@ -158,9 +167,17 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
 }
 
 async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
+    client_of(kubeconfig, None).await
+}
+
+async fn client_of(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Failure> {
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
     let found = match kubeconfig {
         Some(path) => match Kubeconfig::read_from(path) {
-            Ok(file) => kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+            Ok(file) => kube::Config::from_custom_kubeconfig(file, &options)
                 .await
                 .map_err(|error| {
                     format!(
@@ -173,6 +190,9 @@ async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
                 path.display()
             )),
         },
+        None if context.is_some() => kube::Config::from_kubeconfig(&options)
+            .await
+            .map_err(|error| format!("--context: {error}; kubectl config get-contexts lists them")),
         None => kube::Config::infer()
             .await
             .map_err(|error| format!("no cluster: {error}; pass --kubeconfig, or run in a pod")),

@@ -21,6 +21,7 @@
 //! | [`controller`] | SHELL of the loop | decision, renderers, `cache`, `cluster`, `lease`, `net`, `telemetry` |
 //! | [`install`] | CRDs and webhook configurations in a cluster | `api`, `cluster`, `pki`, `webhook` |
 //! | [`migrate`] | stored objects, brought to v1beta1 | `api`, `cluster`, `install` |
+//! | [`console`] | what a person at a terminal asks and orders | `cluster`, `model`, `rollout`, `workload` |
 //! | [`loadtester`] | the service that hooks call | `model` |
 //! | [`app`] | composition root: start and stop order | everything |
 //! | [`cli`] | what was typed, and what it means | everything |
@@ -45,6 +46,7 @@ pub mod app;
 pub mod cache;
 pub mod cli;
 pub mod cluster;
+pub mod console;
 pub mod controller;
 pub mod hook;
 pub mod install;

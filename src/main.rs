@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    verdigris::cli::main(verdigris::cli::Cli::parse())
+    verdigris::cli::main(verdigris::cli::parse())
 }

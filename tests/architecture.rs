@@ -46,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "workload",
         ],
     ),
+    ("console", &["cluster", "model", "rollout", "workload"]),
     ("install", &["api", "cluster", "pki", "webhook"]),
     ("migrate", &["api", "cluster", "install"]),
     (
@@ -71,6 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "api",
             "app",
+            "console",
             "controller",
             "install",
             "lease",

@@ -304,7 +304,7 @@ fn durations_are_matched_as_go_reads_them() {
 #[test]
 fn every_field_of_a_written_status_is_declared() {
     use verdigris::model::status::{
-        self, CheckRecord, Condition, Contest, Failure, Outcome, ProgressMark, Status,
+        self, CheckRecord, Condition, Contest, Failure, LastOrder, Outcome, ProgressMark, Reply, Status,
     };
     let at = jiff::Timestamp::UNIX_EPOCH;
     let full = Status {
@@ -348,6 +348,14 @@ fn every_field_of_a_written_status_is_declared() {
             last_transition: at,
             last_update: at,
         }],
+        paused: true,
+        last_order: Some(LastOrder {
+            id: "1".into(),
+            verb: "pause".into(),
+            outcome: Reply::Honoured,
+            message: "m".into(),
+            at,
+        }),
         ..Status::default()
     };
     let crds = serde_json::to_value(crd::all(None).remove(0)).unwrap();

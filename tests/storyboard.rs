@@ -10,6 +10,8 @@
 
 #[path = "rollout/crash.rs"]
 mod rollout_crash;
+#[path = "rollout/orders.rs"]
+mod rollout_orders;
 #[path = "rollout/quirks.rs"]
 mod rollout_quirks;
 #[path = "rollout/table.rs"]

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cluster::Kind;
 use crate::model::canary::{Canary, Provider, TargetKind};
+use crate::model::order;
 use crate::model::revision::{self, Revision};
 use crate::model::status::{self, Status};
 use crate::rollout::observed::{Block, Observed, Seen, Workload};
@@ -53,6 +54,12 @@ pub(crate) async fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Resu
             blocked: None,
             deleting,
             has_finalizer,
+            order: wire
+                .pointer("/metadata/annotations")
+                .and_then(|annotations| annotations.get(order::ANNOTATION))
+                .and_then(Value::as_str)
+                .map(order::read),
+            skip_forbidden: None,
         },
         target: None,
         primary: None,

@@ -9,6 +9,7 @@ pub mod default;
 pub mod duration;
 pub mod names;
 pub mod notice;
+pub mod order;
 pub mod parse;
 pub mod promql;
 pub mod revision;

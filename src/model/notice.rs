@@ -59,6 +59,12 @@ pub enum Reason {
     Contested,
     /// The Canary is suspended.
     Suspended,
+    /// An operator's order is taken up; it is carried out as soon as it can be.
+    OrderAccepted,
+    /// An operator's order is carried out.
+    OrderHonoured,
+    /// An operator's order cannot be carried out.
+    OrderRefused,
     /// The Canary is being deleted.
     Terminating,
     /// A pass failed for a reason outside the Canary.
@@ -91,6 +97,9 @@ impl Reason {
             Reason::Blocked => "Blocked",
             Reason::Contested => "Contested",
             Reason::Suspended => "Suspended",
+            Reason::OrderAccepted => "OrderAccepted",
+            Reason::OrderHonoured => "OrderHonoured",
+            Reason::OrderRefused => "OrderRefused",
             Reason::Terminating => "Terminating",
             Reason::ReconcileError => "ReconcileError",
         }

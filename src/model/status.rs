@@ -138,6 +138,47 @@ pub struct Status {
     pub contest: Option<Contest>,
     /// `conditions`: `Promoted` as Flagger writes it, then ours.
     pub conditions: Vec<Condition>,
+    /// `paused` (ours): an operator ordered to hold everything as it is.
+    pub paused: bool,
+    /// `lastOrder` (ours): the operator's order taken up last, and what became of it.
+    pub last_order: Option<LastOrder>,
+}
+
+/// An order and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastOrder {
+    /// The order's id.
+    pub id: String,
+    /// What was ordered; empty when that could not be read.
+    pub verb: String,
+    /// What became of it.
+    pub outcome: Reply,
+    /// The same for people.
+    pub message: String,
+    /// When (whole seconds on the wire).
+    pub at: Timestamp,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// It will be carried out as soon as it can be (the canary must get ready first).
+    Accepted,
+    /// It is carried out.
+    Honoured,
+    /// It cannot be carried out.
+    Refused,
+}
+
+impl Reply {
+    /// The word in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reply::Accepted => "Accepted",
+            Reply::Honoured => "Honoured",
+            Reply::Refused => "Refused",
+        }
+    }
 }
 
 /// Checks that are remembered.
@@ -201,7 +242,7 @@ pub struct Failure {
     /// `time` (whole seconds on the wire).
     pub time: Timestamp,
     /// `reason`, CamelCase: `FailedChecks`, `ManualRollback`, `ProgressDeadline`, `PromotionFailed`,
-    /// `InitializationFailed`.
+    /// `InitializationFailed`, `Aborted`.
     pub reason: String,
     /// `message`, for people.
     pub message: String,
@@ -310,6 +351,27 @@ pub fn read(status: Option<&Value>) -> Result<Status, UnknownStage> {
                 })
                 .collect()
         });
+    let last_order = status.get("lastOrder").and_then(|order| {
+        let part = |key: &str| {
+            order
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let outcome = match part("outcome").as_str() {
+            "Accepted" => Reply::Accepted,
+            "Refused" => Reply::Refused,
+            _ => Reply::Honoured,
+        };
+        Some(LastOrder {
+            id: order.get("id").and_then(Value::as_str)?.to_owned(),
+            verb: part("verb"),
+            outcome,
+            message: part("message"),
+            at: time(order.get("time")).unwrap_or_default(),
+        })
+    });
     let list = |key: &str| status.get(key).and_then(Value::as_array).into_iter().flatten();
     Ok(Status {
         stage: text("phase").parse()?,
@@ -345,6 +407,8 @@ pub fn read(status: Option<&Value>) -> Result<Status, UnknownStage> {
             })
         }),
         conditions,
+        paused: status.get("paused").and_then(Value::as_bool).unwrap_or_default(),
+        last_order,
     })
 }
 
@@ -441,6 +505,14 @@ pub fn write(status: &Status) -> Value {
             "last": micros(contest.last),
         })),
         "conditions": conditions,
+        "paused": status.paused.then_some(true),
+        "lastOrder": status.last_order.as_ref().map(|order| json!({
+            "id": order.id,
+            "verb": order.verb,
+            "outcome": order.outcome.as_str(),
+            "message": order.message,
+            "time": seconds(order.at),
+        })),
     })
 }
 
@@ -514,6 +586,14 @@ mod tests {
                     last_transition: whole,
                     last_update: whole,
                 }],
+                paused: true,
+                last_order: Some(LastOrder {
+                    id: "1".into(),
+                    verb: "pause".into(),
+                    outcome: Reply::Refused,
+                    message: "m".into(),
+                    at: whole,
+                }),
             };
             assert_eq!(read(Some(&write(&status))), Ok(status));
         }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::canary::{Canary, HookKind};
-use crate::model::notice::Notice;
+use crate::model::notice::{Notice, Reason};
+use crate::model::order::{self, Malformed, Order, Verb};
 use crate::model::revision::Revision;
-use crate::model::status::{CheckRecord, Failure, HISTORY, Stage, Status};
+use crate::model::status::{CheckRecord, Failure, HISTORY, LastOrder, Reply, Stage, Status};
 
 use super::change;
 use super::condition::{self, whole_second};
@@ -158,6 +159,45 @@ impl<'a> Draft<'a> {
     /// Remembers that a check or gate was asked in this pass.
     pub(super) fn asked(&mut self) {
         self.status.last_check = Timestamp::from_microsecond(self.now.as_microsecond()).ok();
+    }
+
+    /// Remembers what became of an order, and says so if that is news. An order that is taken up ends a pause: the
+    /// last word counts.
+    pub(super) fn answer(&mut self, order: &Order, outcome: Reply, text: impl Into<String>) {
+        match outcome {
+            Reply::Accepted | Reply::Honoured => self.status.paused = order.verb == Verb::Pause,
+            Reply::Refused => {}
+        }
+        self.note(&order.id, order.verb.as_str(), outcome, text.into());
+    }
+
+    /// Remembers that an annotation is no order.
+    pub(super) fn refuse_malformed(&mut self, malformed: &Malformed) {
+        let text = format!("annotation {}: {}", order::ANNOTATION, malformed.why);
+        self.note(&malformed.id, "", Reply::Refused, text);
+    }
+
+    fn note(&mut self, id: &str, verb: &str, outcome: Reply, message: String) {
+        let known = self.status.last_order.as_ref();
+        if known.is_some_and(|known| known.id == id && known.outcome == outcome) {
+            return;
+        }
+        let text = match outcome {
+            Reply::Accepted | Reply::Honoured => format!("Order {verb}: {message}"),
+            Reply::Refused => format!("Order {verb} refused: {message}"),
+        };
+        self.say(match outcome {
+            Reply::Accepted => Notice::info(Reason::OrderAccepted, text),
+            Reply::Honoured => Notice::info(Reason::OrderHonoured, text),
+            Reply::Refused => Notice::warning(Reason::OrderRefused, text),
+        });
+        self.status.last_order = Some(LastOrder {
+            id: id.to_owned(),
+            verb: verb.to_owned(),
+            outcome,
+            message,
+            at: whole_second(self.now),
+        });
     }
 
     /// Decides again after `wait`, or earlier.

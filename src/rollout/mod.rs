@@ -10,6 +10,7 @@ mod condition;
 mod draft;
 pub mod next;
 pub mod observed;
+mod order;
 mod pass;
 pub mod plan;
 pub mod question;
@@ -19,3 +20,5 @@ pub mod stage;
 
 pub use change::checksum;
 pub use condition::{CONFLICT, INVALID_SPEC, READY, STALLED};
+pub use order::given_for;
+pub use stage::progress::iterations;

@@ -8,6 +8,9 @@
 //! 4. **blocked** by the surroundings, or the target is missing: condition `Stalled` with the reason.
 //! 5. **finalizer** put on or taken off, as `revertOnDeletion` asks.
 //! 6. **primary lost** and no record to rebuild it from: condition `Stalled` / `PrimaryLost`.
+//! 7. **ordered** by an operator (`verdigris.dev/order`): answered once. Guards 2, 3, 4 and 6 refuse it in passing, but for
+//!    pause and resume.
+//! 8. **paused** by an operator: nothing is touched.
 //!
 //! Then the stage decides.
 
@@ -20,6 +23,7 @@ use crate::model::status::{Stage, Status};
 use super::change;
 use super::draft::Draft;
 use super::observed::{Block, Observed, Seen};
+use super::order::{self, Stance};
 use super::pass::{AGAIN, Decision, Pass};
 use super::plan::{Next, Plan, Step};
 use super::question::Answers;
@@ -36,39 +40,59 @@ pub fn next(canary: &Canary, seen: &Observed, heard: &Answers, now: Timestamp) -
 }
 
 fn decide(canary: &Canary, seen: &Observed, heard: &Answers, now: Timestamp) -> Decision {
-    let draft = || Draft::new(canary, seen, now);
+    let order = order::pending(seen);
+    let draft = |why: &str| {
+        let mut draft = Draft::new(canary, seen, now);
+        order::behind_a_guard(order, &mut draft, why);
+        draft
+    };
     if seen.deleting {
         return Ok(terminate::terminate(canary, seen, now));
     }
     if canary.suspended {
-        return Ok(suspended(canary, draft()));
+        return Ok(suspended(
+            canary,
+            draft("spec.suspend is true; set it to false first"),
+        ));
     }
     if !routed(canary) {
-        return Ok(unsupported(canary, draft()));
+        return Ok(unsupported(
+            canary,
+            draft("its provider has no router in Verdigris yet"),
+        ));
     }
     if let Some(block) = &seen.blocked {
-        return Ok(blocked(block, draft()));
+        return Ok(blocked(block, draft(&block.message)));
     }
     let (Seen::Present(target), Some(current)) = (&seen.target, &seen.revision) else {
-        return Ok(blocked(&target_missing(canary), draft()));
+        let block = target_missing(canary);
+        return Ok(blocked(&block, draft(&block.message)));
     };
     if canary.revert_on_deletion != seen.has_finalizer {
-        return Ok(finalizer(canary, draft()));
+        return Ok(finalizer(canary, Draft::new(canary, seen, now)));
     }
     if seen.primary == Seen::Absent
         && had_primary(&seen.status)
         && change::rebuilt_from(&seen.status).is_none()
     {
-        return Ok(blocked(&primary_lost(canary), draft()));
+        let block = primary_lost(canary);
+        return Ok(blocked(&block, draft(&block.message)));
     }
-    let pass = Pass {
+    let mut pass = Pass {
         canary,
         seen,
         heard,
         now,
         target,
         current,
+        promote: None,
     };
+    match order.map(|order| order::weigh(&pass, order)) {
+        Some(Stance::Now(plan)) => return Ok(*plan),
+        Some(Stance::Promote(order)) => pass.promote = Some(order),
+        None if seen.status.paused => return Ok(paused(pass.draft())),
+        None => {}
+    }
     match seen.status.stage {
         Stage::New => initialize::begin(&pass),
         Stage::Initializing | Stage::Terminating | Stage::Terminated => Ok(initialize::initialize(&pass)),
@@ -97,6 +121,12 @@ fn suspended(canary: &Canary, mut draft: Draft<'_>) -> Plan {
         ));
     }
     draft.close()
+}
+
+/// Whatever was waited for gets its whole deadline again when the Canary goes on.
+fn paused(mut draft: Draft<'_>) -> Plan {
+    draft.status.progress = None;
+    draft.finish()
 }
 
 fn unsupported(canary: &Canary, draft: Draft<'_>) -> Plan {

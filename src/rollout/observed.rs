@@ -1,5 +1,6 @@
 //! The facts a decision looks at, gathered by the controller before it is asked.
 
+use crate::model::order::{Malformed, Order};
 use crate::model::revision::Revision;
 use crate::model::status::Status;
 
@@ -26,6 +27,10 @@ pub struct Observed {
     pub deleting: bool,
     /// Our finalizer (`finalizer.flagger.app`) is on the object.
     pub has_finalizer: bool,
+    /// The operator's order on the object, honoured already or not.
+    pub order: Option<Result<Order, Malformed>>,
+    /// Why no analysis may be skipped here, if a policy says so: then promote is refused with these words.
+    pub skip_forbidden: Option<String>,
 }
 
 /// Something outside the spec that keeps the controller from acting.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::canary::{Canary, Hook, HookKind, TargetKind};
+use crate::model::order::Order;
 use crate::model::revision::Revision;
 use crate::model::status::Stage;
 
@@ -31,6 +32,8 @@ pub(super) struct Pass<'a> {
     pub(super) target: &'a Workload,
     /// What the target is now.
     pub(super) current: &'a Revision,
+    /// The order to promote this run without further analysis, while it stands.
+    pub(super) promote: Option<&'a Order>,
 }
 
 /// What the hooks of one kind said.
@@ -61,9 +64,11 @@ pub(super) enum Wait {
 }
 
 impl<'a> Pass<'a> {
-    /// An empty plan that starts from the stored status.
+    /// An empty plan that starts from the stored status. An order to promote ends a pause.
     pub(super) fn draft(&self) -> Draft<'a> {
-        Draft::new(self.canary, self.seen, self.now)
+        let mut draft = Draft::new(self.canary, self.seen, self.now);
+        draft.status.paused &= self.promote.is_none();
+        draft
     }
 
     /// `podinfo.test`: the target in Flagger's events.

@@ -4,11 +4,14 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::match_wild_err_arm,
+    clippy::print_stdout,
     clippy::needless_pass_by_value,
     reason = "a test that cannot go on has failed; builders take what they build from"
 )]
 
+mod kill;
 mod leaders;
+mod terminal;
 mod world;
 
 use serde_json::{Value, json};

@@ -10,12 +10,12 @@
     reason = "a test's world: what fails here fails the test"
 )]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use devcluster::DevCluster;
@@ -43,7 +43,7 @@ pub(crate) const NAMESPACE: &str = "test";
 
 /// Everything a test needs.
 pub(crate) struct World {
-    _cluster: DevCluster,
+    pub(crate) cluster: Arc<DevCluster>,
     /// The test's own hands.
     pub(crate) api: Cluster,
     watched: Client,
@@ -74,7 +74,7 @@ impl World {
             .with_layer(&note)
             .build();
         let world = Self {
-            _cluster: cluster,
+            cluster: Arc::new(cluster),
             api: Cluster::new(Client::try_from(config).unwrap()),
             watched,
             calls,
@@ -188,6 +188,10 @@ impl World {
                 ended = watching => ended,
             }
         }
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &str {
+        self.cluster.kubeconfig()
     }
 
     /// `kill -9`.
@@ -370,6 +374,9 @@ struct Answers {
     value: f64,
     closed: Vec<String>,
     called: Vec<(String, Value)>,
+    /// Canaries whose pre-rollout hook refuses, and those that measure badly.
+    refused: BTreeSet<String>,
+    bad: BTreeSet<String>,
 }
 
 impl Stub {
@@ -381,15 +388,24 @@ impl Stub {
         };
         let hook = |State(stub): State<Stub>, Path(name): Path<String>, Json(body): Json<Value>| async move {
             let mut answers = stub.inner.lock().unwrap();
+            let canary = body["name"].as_str().unwrap_or_default();
+            let refused = name == "pre-rollout" && answers.refused.contains(canary);
             answers.called.push((name.clone(), body));
-            if answers.closed.contains(&name) {
+            if refused || answers.closed.contains(&name) {
                 StatusCode::FORBIDDEN
             } else {
                 StatusCode::OK
             }
         };
-        let query = |State(stub): State<Stub>| async move {
-            let value = stub.inner.lock().unwrap().value.to_string();
+        let query = |State(stub): State<Stub>, Query(asked): Query<HashMap<String, String>>| async move {
+            let answers = stub.inner.lock().unwrap();
+            let about = |canary: &String| asked["query"].contains(&format!("\"{canary}\""));
+            let value = if answers.bad.iter().any(about) {
+                50.0
+            } else {
+                answers.value
+            }
+            .to_string();
             let result = json!([{"metric": {}, "value": [1.0, value]}]);
             Json(json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
         };
@@ -412,6 +428,29 @@ impl Stub {
 
     pub(crate) fn open(&self, hook: &str) {
         self.inner.lock().unwrap().closed.retain(|closed| closed != hook);
+    }
+
+    /// What metrics and the pre-rollout hook say about a Canary from now on.
+    pub(crate) fn judge(&self, canary: &str, bad_metric: bool, refused: bool) {
+        let mut answers = self.inner.lock().unwrap();
+        answers.bad.remove(canary);
+        answers.refused.remove(canary);
+        if bad_metric {
+            answers.bad.insert(canary.to_owned());
+        }
+        if refused {
+            answers.refused.insert(canary.to_owned());
+        }
+    }
+
+    /// The bodies of a hook's calls about a Canary.
+    pub(crate) fn calls_for(&self, hook: &str, canary: &str) -> Vec<Value> {
+        let answers = self.inner.lock().unwrap();
+        let about = answers
+            .called
+            .iter()
+            .filter(|(name, body)| name == hook && body["name"] == canary);
+        about.map(|(_, body)| body.clone()).collect()
     }
 
     /// How often a hook was called.

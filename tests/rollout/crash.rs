@@ -9,13 +9,13 @@ use verdigris::rollout::question::Answer;
 use crate::world::{Crash, Outcome, World, canary, hash, hook};
 
 /// A rollout to play, from a world past its bootstrap or before it.
-type Play = fn() -> World;
+pub(crate) type Play = fn() -> World;
 
 fn bootstrap() -> World {
     World::new(canary())
 }
 
-fn good() -> World {
+pub(crate) fn good() -> World {
     let mut world = World::initialized(canary());
     world.push(2);
     world
@@ -55,7 +55,7 @@ fn deleted() -> World {
     world
 }
 
-const PLAYS: [(&str, Play); 7] = [
+pub(crate) const PLAYS: [(&str, Play); 7] = [
     ("bootstrap", bootstrap),
     ("good", good),
     ("bad metric", bad_metric),

@@ -13,23 +13,23 @@ use verdigris::rollout::question::{Answer, Answers, Question};
 use crate::world::{canary, hash, hook, lawful, revision};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Health {
+pub(crate) enum Health {
     Absent,
     Ready,
     Progressing,
     Stuck,
 }
 
-const HEALTH: [Health; 4] = [Health::Absent, Health::Ready, Health::Progressing, Health::Stuck];
+pub(crate) const HEALTH: [Health; 4] = [Health::Absent, Health::Ready, Health::Progressing, Health::Stuck];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Guard {
+pub(crate) enum Guard {
     Plain,
     Suspended,
     Deleting,
 }
 
-fn workload(name: &str, health: Health, runs: Option<u32>) -> Seen {
+pub(crate) fn workload(name: &str, health: Health, runs: Option<u32>) -> Seen {
     let (updated, available) = match health {
         Health::Absent => return Seen::Absent,
         Health::Ready => (2, 2),
@@ -50,7 +50,7 @@ fn workload(name: &str, health: Health, runs: Option<u32>) -> Seen {
     })
 }
 
-fn strategies() -> [Strategy; 3] {
+pub(crate) fn strategies() -> [Strategy; 3] {
     let iterations = NonZeroU32::new(3).unwrap();
     [
         Strategy::BlueGreen {
@@ -66,7 +66,7 @@ fn strategies() -> [Strategy; 3] {
     ]
 }
 
-fn full_canary(strategy: Strategy, guard: Guard, skip: bool) -> Canary {
+pub(crate) fn full_canary(strategy: Strategy, guard: Guard, skip: bool) -> Canary {
     let mut canary = canary();
     canary.analysis.strategy = strategy;
     canary.analysis.skip = skip;
@@ -86,7 +86,7 @@ fn full_canary(strategy: Strategy, guard: Guard, skip: bool) -> Canary {
 }
 
 /// Interviews `next` to the end; returns the plan and what was heard.
-fn decide(
+pub(crate) fn decide(
     canary: &Canary,
     seen: &Observed,
     verdict: &Answer,
@@ -140,6 +140,8 @@ fn every_combination_keeps_the_laws() {
         blocked: None,
         deleting: false,
         has_finalizer: false,
+        order: None,
+        skip_forbidden: None,
     };
     for strategy in strategies() {
         for guard in [Guard::Plain, Guard::Suspended, Guard::Deleting] {
@@ -248,6 +250,8 @@ fn rest_is_a_fixed_point() {
             blocked: None,
             deleting: false,
             has_finalizer: false,
+            order: None,
+            skip_forbidden: None,
         };
         // A status of before there was a condition Ready gets it once.
         let Next::Act(first) = next(&canary, &seen, &Answers::new(), now) else {

@@ -11,8 +11,10 @@ use verdigris::model::canary::{
     Target, TargetKind, Unmanaged,
 };
 use verdigris::model::notice::Severity;
+use verdigris::model::order::{Order, Verb};
 use verdigris::model::revision::Revision;
 use verdigris::model::status::{Condition, HISTORY, Stage, Status};
+use verdigris::rollout::given_for;
 use verdigris::rollout::next::next;
 use verdigris::rollout::observed::{Block, Observed, Seen, Workload};
 use verdigris::rollout::plan::{Announcement, Next, Plan, Step};
@@ -193,6 +195,10 @@ pub(crate) struct World {
     pub(crate) passes: Vec<usize>,
     /// Production may be stopped (it is what somebody asked for).
     pub(crate) outage_allowed: bool,
+    /// The operator's order on the object.
+    pub(crate) order: Option<Order>,
+    /// Why no analysis may be skipped.
+    pub(crate) skip_forbidden: Option<String>,
     /// The death to die, if any.
     pub(crate) crash: Option<Crash>,
     recorded: Vec<Revision>,
@@ -230,6 +236,8 @@ impl World {
             calls: Vec::new(),
             passes: Vec::new(),
             outage_allowed: false,
+            order: None,
+            skip_forbidden: None,
             crash: None,
             recorded: Vec::new(),
             primary_changes: 0,
@@ -261,6 +269,21 @@ impl World {
         target.generation += 1;
         target.changed = now;
         target.old = old;
+    }
+
+    /// Somebody orders something for the run that is there now.
+    pub(crate) fn order(&mut self, verb: Verb) {
+        self.note(&format!("user   orders {}", verb.as_str()));
+        let id = self
+            .order
+            .as_ref()
+            .map_or(0, |last| last.id.parse::<u32>().unwrap());
+        self.order = Some(Order {
+            id: (id + 1).to_string(),
+            verb,
+            run: given_for(&self.status, verb),
+            uid: Some(self.canary.id.uid.clone()),
+        });
     }
 
     /// Somebody edits a ConfigMap the target reads.
@@ -304,6 +327,8 @@ impl World {
             blocked: self.blocked.clone(),
             deleting: self.deleting,
             has_finalizer: self.finalizer,
+            order: self.order.clone().map(Ok),
+            skip_forbidden: self.skip_forbidden.clone(),
         }
     }
 
@@ -673,6 +698,14 @@ pub(crate) fn lawful(canary: &Canary, seen: &Observed, heard: &Answers, plan: &P
     if canary.suspended || seen.blocked.is_some() || seen.deleting {
         assert!(heard.is_empty(), "asked behind a guard: {}", context());
     }
+    if new.paused && !seen.deleting {
+        let own = [Step::AddFinalizer, Step::RemoveFinalizer];
+        assert!(
+            heard.is_empty() && plan.steps.iter().all(|step| own.contains(step)),
+            "acted in a pause: {}",
+            context()
+        );
+    }
     if !seen.deleting && (canary.suspended || seen.blocked.is_some()) {
         assert!(plan.steps.is_empty(), "acted behind a guard: {}", context());
     }
@@ -716,9 +749,10 @@ pub(crate) fn lawful(canary: &Canary, seen: &Observed, heard: &Answers, plan: &P
             context()
         );
     }
+    let called_off = new.stage == Stage::Failed && new.last_order != old.last_order;
     assert!(new.checks.len() <= HISTORY, "{}", context());
     assert!(
-        edges(old.stage).contains(&new.stage),
+        edges(old.stage).contains(&new.stage) || called_off,
         "{:?} → {:?}",
         old.stage,
         new.stage

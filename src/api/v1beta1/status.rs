@@ -47,12 +47,34 @@ wire! {
         judged_target_generation: i64,
         /// Generation of the target that was last promoted.
         promoted_target_generation: i64,
+        /// An operator ordered to hold everything as it is.
+        paused: bool,
+        /// The operator's order that was taken up last, and what became of it.
+        last_order: LastOrder,
         /// What was asked in this run, or in the last one; oldest first.
         checks: Vec<CheckRecord>,
         /// Why the last release that failed did.
         last_failure: Failure,
         /// A field that another program keeps setting.
         contest: Contest,
+    }
+}
+
+wire! {
+    /// An operator's order (annotation `verdigris.dev/order`) and what became of it.
+    LastOrder {
+        /// The id of the order.
+        id: String,
+        /// What was ordered.
+        verb: String,
+        /// What became of it.
+        #[schemars(extend("enum" = ["Accepted", "Honoured", "Refused"]))]
+        outcome: String,
+        /// The same, for people.
+        message: String,
+        /// When.
+        #[schemars(extend("format" = "date-time"))]
+        time: String,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::model::canary::Hook;
 use crate::model::notice::{Notice, Reason, Severity};
+use crate::model::revision::Revision;
 use crate::model::status::Stage;
 
 use super::progress::canary_not_ready;
@@ -11,17 +12,19 @@ use crate::rollout::pass::{AGAIN, Pass};
 use crate::rollout::plan::{Plan, Step};
 
 /// Why a run is rolled back.
-pub(super) enum Cause<'a> {
+pub(in crate::rollout) enum Cause<'a> {
     /// As many failed checks as `analysis.threshold` allows.
     Threshold,
     /// A rollback hook said so.
     Manual(&'a Hook),
     /// The canary did not get ready in time, for this reason.
     Deadline(String),
+    /// An operator ordered it.
+    Ordered,
 }
 
 /// Rolls back: the primary has the traffic already, so the canary goes to zero.
-pub(super) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Cause<'_>) -> Plan {
+pub(in crate::rollout) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Cause<'_>) -> Plan {
     let id = &pass.canary.id;
     match cause {
         Cause::Threshold => {
@@ -55,6 +58,7 @@ pub(super) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Cause<'_>) -> 
                 .alerting(Severity::Warning, "Rolling back manual webhook invoked"),
             );
         }
+        Cause::Ordered => called_off(pass, &mut draft),
         Cause::Deadline(why) => {
             draft.blame("ProgressDeadline", format!("The canary did not get ready: {why}"));
             // Flagger is silent here.
@@ -100,21 +104,8 @@ pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Pla
         ),
     );
     draft.blame("PromotionFailed", format!("The primary did not get ready: {why}"));
-    // The configs of a primary are copies of the live ones: with the template alone there is nothing to go back to.
-    let judged = judged(&pass.seen.status).map(|judged| judged.template);
-    let last = promoted(&pass.seen.status).filter(|last| Some(&last.template) != judged.as_ref());
-    match last {
-        Some(last) => {
-            draft.step(Step::Promote(last));
-            draft.say(
-                Notice::warning(
-                    Reason::RollingBack,
-                    format!("Restoring {} to the last promoted revision", pass.primary_name()),
-                )
-                .in_phase(Stage::Failed),
-            );
-            draft.park();
-        }
+    match before(pass) {
+        Some(last) => restore(pass, &mut draft, last),
         None => draft.say(
             Notice::warning(
                 Reason::Failed,
@@ -128,6 +119,47 @@ pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Pla
         ),
     }
     close(draft)
+}
+
+/// What the primary can go back to. The configs of a primary are copies of the live ones: with the template alone
+/// there is nothing to go back to.
+pub(in crate::rollout) fn before(pass: &Pass<'_>) -> Option<Revision> {
+    let judged = judged(&pass.seen.status).map(|judged| judged.template);
+    promoted(&pass.seen.status).filter(|last| Some(&last.template) != judged.as_ref())
+}
+
+/// An operator calls a promotion off: the primary goes back to `last`.
+pub(in crate::rollout) fn promotion_called_off(
+    pass: &Pass<'_>,
+    mut draft: Draft<'_>,
+    last: Revision,
+) -> Plan {
+    called_off(pass, &mut draft);
+    restore(pass, &mut draft, last);
+    close(draft)
+}
+
+fn called_off(pass: &Pass<'_>, draft: &mut Draft<'_>) {
+    draft.blame("Aborted", "An operator ordered it to be rolled back".to_owned());
+    draft.say(
+        Notice::warning(
+            Reason::RollingBack,
+            format!("Rolling back {} ordered by an operator", pass.canary.id),
+        )
+        .alerting(Severity::Warning, "Rolling back ordered by an operator"),
+    );
+}
+
+fn restore(pass: &Pass<'_>, draft: &mut Draft<'_>, last: Revision) {
+    draft.step(Step::Promote(last));
+    draft.say(
+        Notice::warning(
+            Reason::RollingBack,
+            format!("Restoring {} to the last promoted revision", pass.primary_name()),
+        )
+        .in_phase(Stage::Failed),
+    );
+    draft.park();
 }
 
 fn close(mut draft: Draft<'_>) -> Plan {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::canary::{Hook, HookKind, Strategy, TargetKind};
 use crate::model::notice::{Notice, Reason};
-use crate::model::status::Stage;
+use crate::model::status::{Reply, Stage};
 
 use super::fail::{self, Cause};
 use super::promote;
@@ -40,9 +40,26 @@ pub(in crate::rollout) fn progress(pass: &Pass<'_>) -> Decision {
             news,
             why,
             left,
-        } => return Ok(unready(pass, draft, mark, news, &why, left)),
-        Wait::InVain(why) => return Ok(fail::fail(pass, draft, &Cause::Deadline(why))),
+        } => {
+            if let Some(order) = pass.promote {
+                let text = format!("{} is promoted as soon as it is ready", pass.target_name());
+                draft.answer(order, Reply::Accepted, text);
+            }
+            return Ok(unready(pass, draft, mark, news, &why, left));
+        }
+        Wait::InVain(why) => {
+            if let Some(order) = pass.promote {
+                let text = format!("{} did not get ready in time: {why}", pass.target_name());
+                draft.answer(order, Reply::Refused, text);
+            }
+            return Ok(fail::fail(pass, draft, &Cause::Deadline(why)));
+        }
         Wait::Over => draft.status.progress = None,
+    }
+    if let Some(order) = pass.promote {
+        let text = format!("{} is promoted without further analysis", pass.target_name());
+        draft.answer(order, Reply::Honoured, text);
+        return Ok(promote::begin(pass, draft));
     }
     if pass.canary.analysis.skip {
         return Ok(promote::begin(pass, draft));
@@ -164,7 +181,7 @@ fn explain_strategy(pass: &Pass<'_>, draft: &mut Draft<'_>) {
 }
 
 /// Iterations of the run on provider kubernetes.
-fn iterations(strategy: &Strategy) -> u32 {
+pub fn iterations(strategy: &Strategy) -> u32 {
     match strategy {
         Strategy::BlueGreen { iterations, .. } | Strategy::AbTest { iterations } => iterations.get(),
         Strategy::Progressive { .. } => WITHOUT_ROUTER,

@@ -3,7 +3,7 @@
 use crate::model::canary::HookKind;
 use crate::model::notice::{Notice, Reason, Severity};
 use crate::model::revision;
-use crate::model::status::Stage;
+use crate::model::status::{Reply, Stage};
 
 use super::fail::{self, Cause};
 use super::{initialize, progress};
@@ -98,6 +98,11 @@ fn start(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
                 return Ok(draft.finish());
             }
         }
+    }
+    if let Some(order) = pass.promote {
+        let text = format!("{} is promoted as soon as it is ready", pass.target_name());
+        draft.answer(order, Reply::Accepted, text);
+        return Ok(run(pass, draft, New::Run));
     }
     let confirm = pass
         .canary

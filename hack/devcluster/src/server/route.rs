@@ -31,7 +31,8 @@ impl Cluster {
             Err(failure) if failure.code == 404 && !self.serves(&asked.path) => render::no_page(),
             answer => answer.unwrap_or_else(|failure| render::refusal(&failure)),
         };
-        tracing::trace!(method = %asked.method, path = asked.path, code = response.status().as_u16(), "answered");
+        let watch = asked.flag("watch");
+        tracing::trace!(method = %asked.method, path = asked.path, watch, code = response.status().as_u16(), "answered");
         response
     }
 
