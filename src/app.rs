@@ -1,13 +1,14 @@
 //! Composition root: start order, stop order, the only place that starts long-lived tasks.
 //!
-//! Start: TLS server first, then registration (`--install`), then caches and controller: the API server may call
-//! the webhooks before anything of ours has been listed. Admission reads the caches whoever runs the controller. Stop: controller first, then registration is taken back,
-//! then the server, which has answered until then. Every long-lived task is supervised: any of them ending ends
+//! Start: TLS server first, then certificates, registration (`--install`), caches and controller: the API server may
+//! call the webhooks before anything of ours has been listed, and probes are answered while it is away. Stop: readiness
+//! fails at once, passes are finished, the Lease is given back, and the server answers until nobody calls any more; by
+//! URL the registration is taken back before that. Every long-lived task is supervised: any of them ending ends
 //! the process with its reason.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
-    reason = "shell: makes the client and reads the clock once"
+    reason = "shell: makes the client, starts tasks and waits for them"
 )]
 
 use std::net::SocketAddr;
@@ -15,31 +16,35 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use regex::Regex;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::cache::Caches;
 use crate::controller;
-use crate::install::{self, Registration};
+use crate::install::{self, Endpoint, Registration, trust};
 use crate::lease::{self, Election, Leadership};
 use crate::loadtester::gate::Gates;
 use crate::loadtester::runner::Runner;
 use crate::loadtester::server::{self, Desk};
 use crate::migrate;
 use crate::net::outbound::{Outbound, Reach};
-use crate::net::probe;
-use crate::net::serve::{self, Farewell, Limits};
-use crate::pki;
-use crate::pki::store::Store;
-use crate::pki::{Keeper, Names};
+use crate::net::serve::{self, Farewell, Limits, Tls};
+use crate::pki::clients::Clients;
+use crate::pki::{Carried, Names, Slot, files};
 use crate::telemetry::Metrics;
-use crate::webhook::{self, Latch};
+use crate::webhook::{self, Callers};
+
+pub use certificates::Source;
+use certificates::{Certificates, Trusted};
+
+mod certificates;
 
 /// How a process ends badly.
 #[derive(Debug, thiserror::Error)]
@@ -71,9 +76,27 @@ pub struct Config {
     pub election: Option<lease::Config>,
     /// Which addresses hooks and metric servers may have.
     pub reach: Reach,
+    /// Where the certificates come from.
+    pub certificates: Source,
+    /// `--tls-min-version 1.3`.
+    pub tls_13_only: bool,
+    /// Whose client certificates `/validate` and `/mutate` ask for.
+    pub clients: Option<ClientCheck>,
     /// The controller's part.
     pub controller: controller::Config,
 }
+
+/// Whose client certificates are believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCheck {
+    /// `--client-ca-file`.
+    pub authority: PathBuf,
+    /// `--client-allowed-names`; empty for every name.
+    pub names: Vec<String>,
+}
+
+/// How long passes that are under way may take after a signal.
+const PASSES: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT; a second signal aborts.
 pub fn run(config: Config) -> Result<(), Failure> {
@@ -170,7 +193,8 @@ async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
     client_of(kubeconfig, None).await
 }
 
-async fn client_of(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Failure> {
+/// A client, and the API server it talks to; nothing is asked yet.
+async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<(http::Uri, Client), Failure> {
     let options = KubeConfigOptions {
         context: context.map(str::to_owned),
         ..KubeConfigOptions::default()
@@ -201,6 +225,12 @@ async fn client_of(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<C
     let server = kube_config.cluster_url.clone();
     let client =
         Client::try_from(kube_config).map_err(|error| Failure::Usage(format!("{server}: {error}")))?;
+    Ok((server, client))
+}
+
+/// A client of an API server that answers.
+async fn client_of(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Failure> {
+    let (server, client) = connect(kubeconfig, context).await?;
     let asked = tokio::time::timeout(Duration::from_secs(10), client.apiserver_version()).await;
     match asked {
         Ok(Ok(version)) => {
@@ -218,7 +248,13 @@ async fn client_of(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<C
 
 async fn serve_and_control(config: Config) -> Result<(), Failure> {
     let died = |what: &str, error: &dyn std::fmt::Display| Failure::Died(format!("{what}: {error}"));
-    let client = client(config.kubeconfig.as_deref()).await?;
+    let stop = stop_on_signal()?;
+    let client = if config.webhook_url.is_some() {
+        client(config.kubeconfig.as_deref()).await?
+    } else {
+        // Behind a Service nobody watches the start: the API server may be away, and nothing that is served waits for it.
+        connect(config.kubeconfig.as_deref(), None).await?.1
+    };
     let bound = serve::bind(config.listen)
         .await
         .map_err(|error| Failure::Usage(error.to_string()))?;
@@ -229,66 +265,44 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     if let Some(host) = config.webhook_url.as_ref().and_then(Url::host_str) {
         names = names.and(host);
     }
-    let name = names.as_slice().first().cloned().unwrap_or_default();
-    let mut keeper = if config.webhook_url.is_some() {
-        Keeper::ephemeral(names, Timestamp::now()).map_err(|error| died("certificates", &error))?
-    } else {
-        let store = Store::new(client.clone(), &config.system_namespace);
-        Keeper::shared(names, Timestamp::now(), store)
-            .await
-            .map_err(|error| died("certificates", &error))?
-    };
-    metrics.certificate_expiry(keeper.leaf().validity().until.as_second());
-    let (slot, address) = (keeper.slot(), bound.address());
+    let (slot, address) = (Slot::new(), bound.address());
+    certificates::provisional(&slot, &names).map_err(|error| died("certificates", &error))?;
 
-    let (stop, stop_serving) = (stop_on_signal()?, CancellationToken::new());
+    let stop_serving = CancellationToken::new();
     let caches = Caches::new(config.controller.namespace.clone());
-    let state = webhook::State::new(config.controller.settings.clone(), Arc::clone(&metrics))
+    let mut state = webhook::State::new(config.controller.settings.clone(), Arc::clone(&metrics))
         .looking_around(
             caches.clone(),
             config.controller.rendering.selector_labels.clone(),
         )
         .stopping_with(stop_serving.clone());
+    let mut tls = Tls::from(Arc::clone(&slot)).only_13(config.tls_13_only);
+    let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
+    if let Some(ClientCheck { authority, names }) = config.clients.clone() {
+        let clients = Clients::read(&authority)
+            .await
+            .map_err(|error| Failure::Usage(format!("--client-ca-file {error}")))?;
+        tls = tls.verifying(Arc::clone(&clients) as Arc<_>);
+        state = state.with_callers(Callers::named(names));
+        tasks.spawn(renew_clients(clients, authority));
+    }
     let state = Arc::new(state);
-    state.readiness().latch(Latch::Certificate);
     let farewell = if config.webhook_url.is_some() {
         Farewell::from_a_laptop()
     } else {
         Farewell::default()
     };
-    let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
+    let mut serving: JoinSet<Result<(), String>> = JoinSet::new();
     let router = webhook::app(Arc::clone(&state));
-    let serving = bound.serve(router, slot, stop_serving.clone(), Limits::default(), farewell);
-    tasks.spawn(async move {
-        serving
+    let served = bound.serve(router, tls, stop_serving.clone(), Limits::default(), farewell);
+    serving.spawn(async move {
+        served
             .await
             .map(drop)
             .map_err(|error| format!("the webhook server ended: {error}"))
     });
     tracing::info!("webhooks are served on {}", config.listen);
 
-    probe::call(address, &name, keeper.bundle_pem())
-        .await
-        .map_err(|error| died("the webhook server does not answer itself", &error))?;
-    state.readiness().latch(Latch::SelfCall);
-
-    let registration = Registration::new(
-        config.webhook_url.clone(),
-        &config.system_namespace,
-        &config.service_name,
-        keeper.bundle_pem(),
-    );
-    if config.install {
-        tokio::select! {
-            done = install::install(&client, &registration) => {
-                done.map_err(|error| died("--install", &error))?;
-            }
-            () = stop.cancelled() => {}
-        }
-    }
-    keeper.published(Timestamp::now());
-    state.readiness().latch(Latch::Trusted);
-    let outbound = Outbound::new(config.reach).map_err(|error| died("HTTP client", &error))?;
     let (retire, mut electing) = (CancellationToken::new(), JoinSet::new());
     let leadership = match config.election.clone() {
         None => Leadership::alone(),
@@ -298,42 +312,84 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
             leadership
         }
     };
-    let stop_controller = stop.clone();
-    let mut control: JoinSet<Result<(), String>> = JoinSet::new();
-    control.spawn(caches.clone().keep(client.clone()));
+    let registration = Registration::new(
+        config.webhook_url.clone(),
+        &config.system_namespace,
+        &config.service_name,
+        "",
+    );
+    let (told, carried) = watch::channel(Carried::default());
+    tasks.spawn(trust::follow(client.clone(), registration.endpoint.clone(), told));
+    let (bundle, mut bundle_known) = watch::channel(None);
+    let trusted = Trusted::new(Arc::clone(&state), !config.install);
+    let certificates = Certificates {
+        source: config.certificates.clone(),
+        names,
+        address,
+        slot,
+        client: client.clone(),
+        endpoint: registration.endpoint.clone(),
+        leadership: leadership.clone(),
+        carried,
+        state: Arc::clone(&state),
+        trusted: Arc::clone(&trusted),
+        metrics: Arc::clone(&metrics),
+        bundle,
+    };
+    tasks.spawn(certificates.keep());
+
+    let outbound = Outbound::new(config.reach).map_err(|error| died("HTTP client", &error))?;
+    let (installer, caching, install) = (client.clone(), client.clone(), config.install);
+    let (controlled, stop_controller) = (config.controller.clone(), stop.clone());
     let controller = controller::run(
         client.clone(),
-        caches,
-        config.controller.clone(),
+        caches.clone(),
+        controlled,
         outbound,
         Arc::clone(&metrics),
         leadership,
         async move { stop_controller.cancelled().await },
     );
-    control.spawn(controller);
-    let (publisher, installing) = (client.clone(), config.install);
+    let mut control: JoinSet<Result<(), String>> = JoinSet::new();
     control.spawn(async move {
-        let publish = |bundle: String| {
-            let (client, renewed) = (publisher.clone(), registration.trusting(bundle));
-            async move {
-                if installing {
-                    install::install(&client, &renewed).await
-                } else {
-                    Ok(())
-                }
-            }
-        };
-        let served = |leaf: &pki::Leaf| metrics.certificate_expiry(leaf.validity().until.as_second());
-        match keeper.keep(publish, served).await {}
+        if install {
+            let known = bundle_known
+                .wait_for(Option::is_some)
+                .await
+                .map(|known| known.clone());
+            let bundle = known.ok().flatten().unwrap_or_default();
+            register(&installer, &registration.trusting(bundle)).await?;
+            trusted.registered();
+        }
+        // Admission reads the caches whoever runs the controller.
+        tokio::select! {
+            ended = caches.keep(caching) => ended,
+            ended = controller => ended,
+        }
     });
     let outcome = tokio::select! {
+        () = stop.cancelled() => Ok(()),
         Some(ended) = control.join_next() => flatten(ended),
         Some(ended) = electing.join_next() => flatten(ended.map(|()| Err("the election ended".to_owned()))),
-        Some(ended) = tasks.join_next() => flatten(ended).and(Err("the webhook server ended".to_owned())),
+        Some(ended) = tasks.join_next() => flatten(ended).and(Err("a task ended".to_owned())),
+        Some(ended) = serving.join_next() => flatten(ended).and(Err("the webhook server ended".to_owned())),
     };
 
-    if config.install && config.webhook_url.is_some() {
-        match tokio::time::timeout(Duration::from_secs(15), install::uninstall(&client)).await {
+    // Behind a Service calls go on arriving: say at once that others should get them. By URL there are no others, so
+    // the registration goes first.
+    let leaves = config.install && config.webhook_url.is_some();
+    if !leaves {
+        stop_serving.cancel();
+    }
+    match timeout(PASSES, join(&mut control)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("{error}"),
+        Err(_) => tracing::info!("a pass was cut short; the next leader takes the same steps"),
+    }
+    control.shutdown().await;
+    tasks.shutdown().await;
+    if leaves {
+        match timeout(Duration::from_secs(15), install::uninstall(&client)).await {
             Ok(Ok(())) => tracing::info!("webhook configurations are removed, v1alpha3 is no longer served"),
             Ok(Err(error)) => {
                 tracing::warn!("not everything was taken back: {error}; run verdigris uninstall");
@@ -342,16 +398,63 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         }
     }
     // Nothing is written any more: the next leader may begin while this process still serves.
-    control.shutdown().await;
     retire.cancel();
     stop_serving.cancel();
     while let Some(ended) = electing.join_next().await {
         flatten(ended.map(Ok)).map_err(Failure::Died)?;
     }
-    while let Some(ended) = tasks.join_next().await {
-        flatten(ended).map_err(Failure::Died)?;
-    }
+    join(&mut serving).await.map_err(Failure::Died)?;
     outcome.map_err(Failure::Died)
+}
+
+/// Waits for every task; the first failure.
+async fn join(tasks: &mut JoinSet<Result<(), String>>) -> Result<(), String> {
+    while let Some(ended) = tasks.join_next().await {
+        flatten(ended)?;
+    }
+    Ok(())
+}
+
+/// Installs. Behind a Service it is tried until it works: a pod that starts while the API server is away waits for it.
+async fn register(client: &Client, registration: &Registration) -> Result<(), String> {
+    let mut failure = String::new();
+    loop {
+        let Err(error) = install::install(client, registration).await else {
+            return Ok(());
+        };
+        let text = format!("--install: {error}");
+        if matches!(registration.endpoint, Endpoint::Url(_)) {
+            return Err(text);
+        }
+        if text != failure {
+            tracing::warn!("{text}; tried again until it works");
+            failure = text;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Believes whom the file says, as it changes.
+async fn renew_clients(clients: Arc<Clients>, authority: PathBuf) -> Result<(), String> {
+    let mut failure = String::new();
+    loop {
+        tokio::time::sleep(files::LOOK).await;
+        match clients.renew(&authority).await {
+            Ok(renewed) => {
+                failure.clear();
+                if renewed {
+                    tracing::info!("another authority of client certificates is believed");
+                }
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if text != failure {
+                    tracing::warn!("--client-ca-file {text}; who is believed stays");
+                    failure = text;
+                }
+            }
+        }
+    }
 }
 
 fn flatten(ended: Result<Result<(), String>, tokio::task::JoinError>) -> Result<(), String> {

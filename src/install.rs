@@ -31,6 +31,8 @@ use crate::api::crd;
 use crate::cluster::ClusterError;
 use crate::pki::store;
 
+pub mod trust;
+
 /// The field manager of CRDs and webhook configurations.
 pub const FIELD_MANAGER: &str = "verdigris-install";
 /// The name of both webhook configurations.

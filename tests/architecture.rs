@@ -81,6 +81,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "migrate",
             "model",
             "net",
+            "pki",
             "notify",
             "rollout",
             "telemetry",

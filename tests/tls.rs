@@ -27,10 +27,12 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use verdigris::model::parse::Settings;
 use verdigris::net::probe;
-use verdigris::net::serve::{self, Drained, Farewell, Limits, ServeError};
-use verdigris::pki::{Bundle, Names, Slot};
+use verdigris::net::serve::{self, Drained, Farewell, Limits, ServeError, Tls};
+use verdigris::pki::clients::Clients;
+use verdigris::pki::files::Files;
+use verdigris::pki::{Bundle, Carried, Leaf, Names, Slot};
 use verdigris::telemetry::Metrics;
-use verdigris::webhook::{self, Budgets, State};
+use verdigris::webhook::{self, Budgets, Callers, State};
 
 /// A listener under test.
 struct Server {
@@ -65,6 +67,15 @@ fn bundle() -> Bundle {
 }
 
 async fn start(router: Router, limits: Limits, farewell: Farewell) -> Server {
+    start_speaking(router, limits, farewell, |tls| tls).await
+}
+
+async fn start_speaking(
+    router: Router,
+    limits: Limits,
+    farewell: Farewell,
+    speaking: impl FnOnce(Tls) -> Tls,
+) -> Server {
     let bundle = bundle();
     let slot = Slot::new();
     slot.put(&bundle.leaf);
@@ -72,7 +83,8 @@ async fn start(router: Router, limits: Limits, farewell: Farewell) -> Server {
     let address = bound.address();
     let stop = CancellationToken::new();
     let mut running = JoinSet::new();
-    running.spawn(bound.serve(router, slot.clone(), stop.clone(), limits, farewell));
+    let tls = speaking(Tls::from(slot.clone()));
+    running.spawn(bound.serve(router, tls, stop.clone(), limits, farewell));
     Server {
         address,
         stop,
@@ -532,4 +544,346 @@ async fn a_port_in_use_is_one_line_that_says_what_to_do() {
         second.to_string(),
         format!("{} is in use; choose another with --listen", first.address())
     );
+}
+
+#[tokio::test]
+async fn tls_1_2_is_refused_where_only_1_3_is_wanted() {
+    let server = start_speaking(hello(), PATIENT, AT_ONCE, |tls| tls.only_13(true)).await;
+    for (versions, expected) in [
+        (&[&rustls::version::TLS13][..], true),
+        (&[&rustls::version::TLS12][..], false),
+    ] {
+        let met = tls(server.address, &server.bundle.ca_pem, versions, &[]).await;
+        assert_eq!(met.is_ok(), expected, "{versions:?}");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_thousand_idle_connections_keep_nobody_waiting() {
+    let state = State::new(Settings::default(), Arc::new(Metrics::new()));
+    let server = start(webhook::app(Arc::new(state)), Limits::default(), AT_ONCE).await;
+    let mut idle = Vec::new();
+    for _ in 0..900 {
+        let silent = TcpStream::connect(server.address).await;
+        idle.push(silent.expect("2 000 sockets; raise ulimit -n"));
+    }
+    let mut met = Vec::new();
+    for _ in 0..100 {
+        met.push(server.tls().await.unwrap());
+    }
+    let answered = tokio::time::timeout(Duration::from_secs(8), async {
+        let mut client = server.client().await;
+        text(client.get("/healthz").await.unwrap()).await
+    });
+    assert!(answered.await.unwrap().starts_with("ok"));
+    drop((idle, met));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_cut_and_a_large_one_refused() {
+    let mut budgets = Budgets::of(4, 4, 2);
+    budgets.admission_body = 1000;
+    budgets.admission_read = SHORT;
+    budgets.conversion_read = SHORT;
+    let state = State::new(Settings::default(), Arc::new(Metrics::new())).with_budgets(budgets);
+    let server = start(webhook::app(Arc::new(state)), PATIENT, AT_ONCE).await;
+    for (path, length, sent, expected) in [
+        ("/validate", 900, "{", "408"),
+        ("/mutate", 900, "{", "408"),
+        ("/convert", 900, "{", "408"),
+        ("/validate", 2000, "{", "413"),
+    ] {
+        let mut stream = server.tls().await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{sent}"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(
+            std::str::from_utf8(&answer).unwrap(),
+            format!("HTTP/1.1 {expected}"),
+            "{path}"
+        );
+    }
+    // Chunks that go on for ever are cut at the limit, whatever was announced.
+    let mut stream = server.tls().await.unwrap();
+    let head = "POST /validate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("1f4\r\n{}\r\n", "x".repeat(500));
+    for _ in 0..3 {
+        stream.write_all(chunk.as_bytes()).await.unwrap();
+    }
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    drop(stream);
+    server.end().await;
+}
+
+/// Signs client certificates, as whoever runs the API server does.
+struct ClientAuthority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    pem: String,
+}
+
+impl ClientAuthority {
+    fn new() -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            issuer: rcgen::Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    async fn connect(&self, server: &Server, name: &str) -> TlsStream<TcpStream> {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(server.bundle.ca_pem.as_bytes()).unwrap())
+            .unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let host = ServerName::try_from("127.0.0.1").unwrap();
+        TlsConnector::from(Arc::new(config))
+            .connect(host, stream)
+            .await
+            .unwrap()
+    }
+}
+
+/// The status of a nonsensical POST; `None` when the server hangs up.
+async fn status_of(stream: TlsStream<TcpStream>, path: &str) -> Option<u16> {
+    let mut stream = stream;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+    );
+    stream.write_all(head.as_bytes()).await.ok()?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.ok()?;
+    std::str::from_utf8(&answer[9..]).ok()?.parse().ok()
+}
+
+#[tokio::test]
+async fn reviews_can_be_kept_for_callers_with_a_certificate() {
+    let (ours, other) = (ClientAuthority::new(), ClientAuthority::new());
+    let folder = tempfile();
+    let file = folder.join("ca.crt");
+    std::fs::write(&file, &ours.pem).unwrap();
+    let clients = Clients::read(&file).await.unwrap();
+    let callers = Callers::named(vec!["kube-apiserver".to_owned()]);
+    let state = State::new(Settings::default(), Arc::new(Metrics::new())).with_callers(callers);
+    let verifying = Arc::clone(&clients);
+    let server = start_speaking(webhook::app(Arc::new(state)), PATIENT, AT_ONCE, |tls| {
+        tls.verifying(verifying)
+    })
+    .await;
+
+    for path in ["/validate", "/mutate"] {
+        assert_eq!(
+            status_of(server.tls().await.unwrap(), path).await,
+            Some(401),
+            "{path}"
+        );
+        let known = ours.connect(&server, "kube-apiserver").await;
+        assert_eq!(
+            status_of(known, path).await,
+            Some(400),
+            "let in, and nonsense: {path}"
+        );
+        let strange = ours.connect(&server, "somebody").await;
+        assert_eq!(status_of(strange, path).await, Some(403), "{path}");
+        let forged = other.connect(&server, "kube-apiserver").await;
+        assert_eq!(status_of(forged, path).await, None, "not verified: {path}");
+    }
+    assert_eq!(
+        status_of(server.tls().await.unwrap(), "/convert").await,
+        Some(400),
+        "conversions never show a certificate"
+    );
+    let mut probe = server.client().await;
+    assert_eq!(probe.get("/healthz").await.unwrap().status(), StatusCode::OK);
+    drop(probe);
+
+    std::fs::write(&file, "-----BEGIN CERT").unwrap();
+    assert!(clients.renew(&file).await.is_err());
+    let known = ours.connect(&server, "kube-apiserver").await;
+    assert_eq!(
+        status_of(known, "/validate").await,
+        Some(400),
+        "a broken file changes nothing"
+    );
+    std::fs::write(&file, &other.pem).unwrap();
+    assert!(clients.renew(&file).await.unwrap());
+    let known = other.connect(&server, "kube-apiserver").await;
+    assert_eq!(status_of(known, "/validate").await, Some(400));
+    let former = ours.connect(&server, "kube-apiserver").await;
+    assert_eq!(status_of(former, "/validate").await, None, "believed no more");
+    server.end().await;
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A folder of this test alone.
+fn tempfile() -> std::path::PathBuf {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("verdigris-tls-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A self-signed certificate and its key, PEM.
+fn pair() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["hook.sys.svc".to_owned()]).unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+/// A Secret's volume: files behind a symlink that is swapped in one step, as kubelet does.
+struct Volume {
+    folder: std::path::PathBuf,
+    versions: usize,
+}
+
+impl Volume {
+    fn swap(&mut self, certificate: &str, key: &str) {
+        self.versions += 1;
+        let version = format!("v{}", self.versions);
+        let files = self.folder.join(&version);
+        std::fs::create_dir(&files).unwrap();
+        std::fs::write(files.join("tls.crt"), certificate).unwrap();
+        std::fs::write(files.join("tls.key"), key).unwrap();
+        let (next, data) = (self.folder.join("..next"), self.folder.join("..data"));
+        std::os::unix::fs::symlink(&version, &next).unwrap();
+        std::fs::rename(next, data).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn files_are_followed_and_the_last_good_pair_stays() {
+    let mut volume = Volume {
+        folder: tempfile(),
+        versions: 0,
+    };
+    let (first, second, third) = (pair(), pair(), pair());
+    volume.swap(&first.0, &first.1);
+    let files = Files {
+        certificate: volume.folder.join("..data/tls.crt"),
+        key: volume.folder.join("..data/tls.key"),
+        authority: None,
+    };
+    let slot = Slot::new();
+    let (looks, mut looked) = tokio::sync::watch::channel((0_u32, None::<Leaf>));
+    let (_nobody, carried) = tokio::sync::watch::channel(Carried::default());
+    let following = Arc::clone(&slot);
+    let mut keeping = JoinSet::new();
+    keeping.spawn(async move {
+        let told = |look: verdigris::pki::keeper::Look<'_>| {
+            looks.send_modify(|(count, leaf)| {
+                *count += 1;
+                *leaf = Some(look.leaf.clone());
+            });
+        };
+        let publish = |_: String| async { Ok::<(), std::convert::Infallible>(()) };
+        let every = Duration::from_millis(20);
+        match files
+            .keep(following, every, carried, || true, publish, told)
+            .await {}
+    });
+    // Two whole looks later whatever was to be found has been.
+    let mut settled = async |expected: &str, name: &str| {
+        let before = looked.borrow().0;
+        let after = looked
+            .wait_for(|(count, _)| *count >= before + 3)
+            .await
+            .unwrap()
+            .clone();
+        let served = after.1.unwrap();
+        let expected = CertificateDer::from_pem_slice(expected.as_bytes()).unwrap();
+        assert_eq!(served.key().cert[0], expected, "{name}");
+        assert!(slot.serves(served.key()), "{name}");
+    };
+    settled(&first.0, "at first").await;
+    volume.swap(&second.0, &second.1);
+    settled(&second.0, "swapped").await;
+    volume.swap(&third.0[..third.0.len() / 2], &third.1);
+    settled(&second.0, "half a certificate").await;
+    volume.swap(&third.0, &third.1[..40]);
+    settled(&second.0, "half a key").await;
+    volume.swap(&third.0, &second.1);
+    settled(&second.0, "a key of another certificate").await;
+    volume.swap("", "");
+    settled(&second.0, "empty").await;
+    std::fs::remove_file(volume.folder.join("..data")).unwrap();
+    settled(&second.0, "gone").await;
+    volume.swap(&third.0, &third.1);
+    settled(&third.0, "good again").await;
+    keeping.abort_all();
+    std::fs::remove_dir_all(volume.folder).unwrap();
+}
+
+#[test]
+fn keys_are_read_in_every_usual_format() {
+    use base64::Engine as _;
+    let (certificate, pkcs8) = pair();
+    assert!(Leaf::from_pem(&certificate, &pkcs8).is_ok());
+    // PKCS#8 of a P-256 key holds the SEC1 structure as an octet string of 109 bytes (RFC 5915, RFC 5958).
+    let der = rustls::pki_types::PrivatePkcs8KeyDer::from_pem_slice(pkcs8.as_bytes()).unwrap();
+    let der = der.secret_pkcs8_der();
+    let at = der
+        .windows(3)
+        .position(|bytes| bytes == [0x04, 0x6d, 0x30])
+        .unwrap();
+    let text = base64::engine::general_purpose::STANDARD.encode(&der[at + 2..at + 2 + 0x6d]);
+    let sec1 = format!(
+        "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n\
+         -----BEGIN EC PRIVATE KEY-----\n{text}\n-----END EC PRIVATE KEY-----\n"
+    );
+    assert!(
+        Leaf::from_pem(&certificate, &sec1).is_ok(),
+        "as openssl ecparam writes it"
+    );
+
+    // Nothing here makes RSA keys.
+    let openssl = |arguments: &[&str]| {
+        let made = std::process::Command::new("openssl")
+            .args(arguments)
+            .output()
+            .ok()?;
+        made.status
+            .success()
+            .then(|| String::from_utf8(made.stdout).unwrap())
+    };
+    let Some(rsa) = openssl(&["genrsa", "-traditional", "2048"]) else {
+        eprintln!("no openssl: PKCS#1 is not tried");
+        return;
+    };
+    assert!(rsa.contains("BEGIN RSA PRIVATE KEY"), "PKCS#1");
+    let folder = tempfile();
+    let key = folder.join("key.pem");
+    std::fs::write(&key, &rsa).unwrap();
+    let key = key.to_str().unwrap();
+    let signed = openssl(&[
+        "req", "-x509", "-new", "-key", key, "-subj", "/CN=x", "-days", "30",
+    ])
+    .unwrap();
+    assert!(Leaf::from_pem(&signed, &rsa).is_ok());
+    assert!(Leaf::from_pem(&certificate, &rsa).is_err(), "another key");
+    std::fs::remove_dir_all(folder).unwrap();
 }

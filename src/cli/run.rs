@@ -13,6 +13,7 @@ use crate::model::canary::Provider;
 use crate::model::duration;
 use crate::model::parse::{self, Settings};
 use crate::net::outbound::Reach;
+use crate::pki::files::Files;
 use crate::telemetry::{self, LogFormat};
 use crate::{controller, workload};
 
@@ -55,6 +56,27 @@ pub struct RunArgs {
     /// Name to lead under; no two running processes may share it [default: the pod's, else host and address]
     #[arg(long, env = "POD_NAME")]
     leader_elect_identity: Option<String>,
+    /// Serve this certificate (PEM, with what leads to its authority) instead of one of the built-in authority
+    #[arg(long, requires = "tls_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// The key of --tls-cert-file: PKCS#8, SEC1 or PKCS#1, PEM
+    #[arg(long, requires = "tls_cert_file")]
+    tls_key_file: Option<PathBuf>,
+    /// Put this authority of --tls-cert-file (PEM) into the webhook configurations and CRDs
+    #[arg(long, requires = "tls_cert_file")]
+    tls_ca_file: Option<PathBuf>,
+    /// Oldest TLS version that is spoken
+    #[arg(long, default_value = "1.2", value_parser = ["1.2", "1.3"])]
+    tls_min_version: String,
+    /// Let only callers with a certificate of this authority (PEM) ask /validate and /mutate
+    #[arg(long)]
+    client_ca_file: Option<PathBuf>,
+    /// Names (common or DNS) of which such a certificate must bear one [default: any]
+    #[arg(long, value_delimiter = ',', requires = "client_ca_file")]
+    client_allowed_names: Vec<String>,
+    /// How long every webhook configuration and CRD must have been trusting a new authority before it signs
+    #[arg(long, default_value = "1m", value_parser = interval)]
+    ca_settle: Duration,
     /// Shorter analysis intervals are raised to this
     #[arg(long, default_value = "10s", value_parser = super::interval)]
     min_analysis_interval: Duration,
@@ -141,7 +163,33 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
         .clone()
         .unwrap_or_else(|| identity(&args));
     let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && args.kubeconfig.is_none();
+    let certificates = match (args.tls_cert_file, args.tls_key_file) {
+        (Some(certificate), Some(key)) => {
+            if args.install && args.tls_ca_file.is_none() {
+                return Err(
+                    "--install with --tls-cert-file must be told whom the API server is to trust; name --tls-ca-file"
+                        .to_owned(),
+                );
+            }
+            app::Source::Files(Files {
+                certificate,
+                key,
+                authority: args.tls_ca_file,
+            })
+        }
+        _ if args.webhook_url.is_some() => app::Source::Own,
+        _ => app::Source::Shared {
+            namespace: args.system_namespace.clone(),
+            settle: args.ca_settle,
+        },
+    };
     Ok(app::Config {
+        certificates,
+        tls_13_only: args.tls_min_version == "1.3",
+        clients: args.client_ca_file.map(|authority| app::ClientCheck {
+            authority,
+            names: args.client_allowed_names,
+        }),
         kubeconfig: args.kubeconfig,
         listen: args.listen,
         webhook_url: args.webhook_url,

@@ -2,7 +2,8 @@
 //!
 //! Owns: every socket that comes in. Promises: no peer holds a task longer than a deadline; the certificate is asked
 //! of the resolver at each handshake, so it can change under load; after `stop` calls are served until nobody is
-//! sent here any more, and only then does the listener close. Never looks into a request.
+//! sent here any more, and only then does the listener close. Never looks into a request; who showed a client
+//! certificate travels with it ([`Peer`]).
 //!
 //! HTTP/2 is not offered: the API server speaks HTTP/1.1 to webhooks, and rapid reset (CVE-2023-44487) stays out.
 #![expect(
@@ -26,7 +27,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
-use rustls::server::ResolvesServerCert;
+use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -92,6 +95,74 @@ impl Farewell {
     }
 }
 
+/// How the listener speaks TLS: 1.2 and 1.3 with ring's suites, which are all AEAD.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Asked for a certificate at each handshake.
+    certificate: Arc<dyn ResolvesServerCert>,
+    /// Refuse TLS 1.2.
+    only_13: bool,
+    /// Verifies client certificates where they are shown; without it none is asked for.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl<T: ResolvesServerCert + 'static> From<Arc<T>> for Tls {
+    fn from(certificate: Arc<T>) -> Self {
+        Self {
+            certificate,
+            only_13: false,
+            clients: None,
+        }
+    }
+}
+
+impl Tls {
+    /// Refuses TLS 1.2 when `only`.
+    #[must_use]
+    pub fn only_13(mut self, only: bool) -> Self {
+        self.only_13 = only;
+        self
+    }
+
+    /// Asks for client certificates and refuses those the verifier does.
+    #[must_use]
+    pub fn verifying(mut self, clients: Arc<dyn ClientCertVerifier>) -> Self {
+        self.clients = Some(clients);
+        self
+    }
+
+    /// Only HTTP/1.1 is offered.
+    fn config(self) -> Result<ServerConfig, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions: &[&rustls::SupportedProtocolVersion] = if self.only_13 {
+            &[&rustls::version::TLS13]
+        } else {
+            &[&rustls::version::TLS13, &rustls::version::TLS12]
+        };
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
+        let verifies = self.clients.is_some();
+        let builder = match self.clients {
+            Some(clients) => builder.with_client_cert_verifier(clients),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(self.certificate);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if verifies {
+            // A resumed session would be believed by an authority that is believed no more.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        Ok(config)
+    }
+}
+
+/// Who called, in the extensions of each request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// The certificate the client showed; it was verified.
+    pub certificate: Option<CertificateDer<'static>>,
+}
+
 /// What the end looked like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
@@ -153,12 +224,12 @@ impl Bound {
     pub async fn serve(
         self,
         router: Router,
-        certificate: Arc<dyn ResolvesServerCert>,
+        tls: impl Into<Tls>,
         stop: CancellationToken,
         limits: Limits,
         farewell: Farewell,
     ) -> Result<Drained, ServeError> {
-        let acceptor = TlsAcceptor::from(Arc::new(tls(certificate)?));
+        let acceptor = TlsAcceptor::from(Arc::new(tls.into().config()?));
         let slots = Arc::new(Semaphore::new(limits.connections));
         let graceful = GracefulShutdown::new();
         let mut connections: JoinSet<()> = JoinSet::new();
@@ -216,17 +287,6 @@ async fn accept(
     Ok((stream, slot))
 }
 
-/// TLS 1.2 and 1.3 with ring's suites, which are all AEAD; only HTTP/1.1 is offered.
-fn tls(certificate: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
 /// Why a connection ended early.
 #[derive(Debug, thiserror::Error)]
 enum End {
@@ -250,9 +310,16 @@ async fn connection(
         .await
         .map_err(|_| End::SlowHandshake(limits.handshake))?
         .map_err(End::Handshake)?;
+    let shown = stream.get_ref().1.peer_certificates();
+    let peer = Peer {
+        certificate: shown
+            .and_then(|chain| chain.first())
+            .map(|first| first.clone().into_owned()),
+    };
     let calls = Arc::new(Calls::default());
     let stream = Paced::new(stream, Arc::clone(&calls), limits.headers);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
         let router = router.clone();
         let call = Call::begin(&calls);
         let stop = stop.clone();

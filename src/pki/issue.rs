@@ -30,6 +30,9 @@ pub enum PkiError {
     /// What should be an authority is none.
     #[error("certificate authority: {0}")]
     Authority(String),
+    /// What should be a certificate and a key is none.
+    #[error("{0}")]
+    Malformed(String),
     /// The clock is outside what X.509 can say.
     #[error("the clock says {0}, which no certificate can carry; set the clock")]
     Clock(Timestamp),
@@ -134,13 +137,7 @@ impl Authority {
         if !parsed.is_ca() {
             return Err(bad("the certificate is not an authority's"));
         }
-        let at = |time: &x509_parser::time::ASN1Time| {
-            Timestamp::from_second(time.timestamp()).map_err(|_| bad("its validity is out of range"))
-        };
-        let validity = Validity {
-            since: at(&parsed.validity().not_before)?,
-            until: at(&parsed.validity().not_after)?,
-        };
+        let validity = validity(&parsed)?;
         let key = KeyPair::try_from(&key)?;
         Ok(Self {
             certificate_pem: certificate_pem.to_owned(),
@@ -197,6 +194,33 @@ pub struct Leaf {
 }
 
 impl Leaf {
+    /// Reads a certificate, what leads from it to an authority, and its key (PKCS#8, SEC1 or PKCS#1); PEM of at most
+    /// [`MAX_PEM`] bytes each. The pair must belong together.
+    pub fn from_pem(chain_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
+        let bad = |what: &str| PkiError::Malformed(what.to_owned());
+        if chain_pem.len() > MAX_PEM || key_pem.len() > MAX_PEM {
+            return Err(bad("larger than 64 KiB"));
+        }
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain_pem.as_bytes()).collect();
+        let chain = chain.map_err(|_| bad("a PEM block is cut off or damaged"))?;
+        let leaf = chain.first().ok_or_else(|| bad("no PEM certificate"))?;
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| bad("no PEM private key"))?;
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(leaf).map_err(|_| bad("no X.509 certificate"))?;
+        let validity = validity(&parsed)?;
+        let provider = rustls::crypto::ring::default_provider();
+        let key = CertifiedKey::from_der(chain, key, &provider)?;
+        Ok(Self {
+            key: Arc::new(key),
+            validity,
+        })
+    }
+
+    /// Whether both are the same certificate.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
+
     /// The pair, checked to belong together.
     pub fn key(&self) -> &Arc<CertifiedKey> {
         &self.key
@@ -243,6 +267,17 @@ fn params(names: Vec<String>, common: &str, validity: &Validity) -> Result<Certi
     params.not_before = moment(validity.since)?;
     params.not_after = moment(validity.until)?;
     Ok(params)
+}
+
+fn validity(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Result<Validity, PkiError> {
+    let at = |time: &x509_parser::time::ASN1Time| {
+        Timestamp::from_second(time.timestamp())
+            .map_err(|_| PkiError::Malformed("its validity is out of range".to_owned()))
+    };
+    Ok(Validity {
+        since: at(&certificate.validity().not_before)?,
+        until: at(&certificate.validity().not_after)?,
+    })
 }
 
 fn moment(at: Timestamp) -> Result<OffsetDateTime, PkiError> {

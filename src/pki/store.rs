@@ -1,7 +1,8 @@
 //! The Secret through which replicas share one authority: create it or adopt what another replica created.
 //!
-//! Layout: `tls.crt` and `tls.key` are the authority that signs, `ca.crt` is the bundle targets must trust: that
-//! authority and, after a renewal, its predecessors until they expire.
+//! Layout: `tls.crt` and `tls.key` are the authority that signs; `next.crt` and `next.key`, during a renewal, the one
+//! that will; `ca.crt` is the bundle targets must trust: both, and predecessors until they expire. So a replica that
+//! starts in the middle of a renewal signs with what is trusted already, and a new leader goes on where the old one was.
 #![expect(clippy::disallowed_types, reason = "shell: reads and writes the Secret")]
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use super::lifecycle::AUTHORITY_LIFE;
 
 /// The Secret's name.
 pub const NAME: &str = "verdigris-ca";
+/// The annotation that asks for a new authority now, whatever its value; gone once that is stored.
+pub const ROTATE: &str = "verdigris.dev/rotate";
 /// Races are settled by the API server; this many lost in a row mean something else is wrong.
 const ATTEMPTS: usize = 5;
 
@@ -35,8 +38,12 @@ pub struct Store {
 pub struct Stored {
     /// Who signs; `None` when the Secret holds no authority that can be read.
     pub authority: Option<Authority>,
+    /// Who signs once every target trusts it.
+    pub next: Option<Authority>,
     /// What targets must trust, PEM.
     pub bundle_pem: String,
+    /// Somebody asked for a new authority ([`ROTATE`]).
+    pub forced: bool,
     version: Option<String>,
 }
 
@@ -99,30 +106,51 @@ impl Store {
         })
     }
 
-    /// Puts a new authority beside what `old` says is trusted. `None`: somebody else was first and has been removed
-    /// again meanwhile.
+    /// Puts a new authority in the place of one that cannot sign, beside what `old` says is trusted. `None`: somebody
+    /// else was first and has been removed again meanwhile.
     pub async fn replace(&self, old: &Stored, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let authority = Authority::generate(now, AUTHORITY_LIFE)?;
-        let bundle = format!(
-            "{}{}",
-            authority.certificate_pem(),
-            unexpired(&old.bundle_pem, now)
-        );
-        let secret = self.secret(&authority, bundle, old.version.clone());
-        match self.api.replace(NAME, &PostParams::default(), &secret).await {
-            Ok(written) => Ok(Some(stored(&written))),
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
-                self.read().await
-            }
-            Err(error) => Err(self.failed(error)),
-        }
+        let bundle = beside(&authority, &old.bundle_pem, now);
+        self.write(self.secret(&authority, None, bundle, old.version.clone()))
+            .await
+    }
+
+    /// Stores the next authority, which everybody trusts from then on; the current one goes on signing.
+    pub async fn prepare(&self, old: &Stored, now: Timestamp) -> Result<Option<Stored>, StoreError> {
+        let Some(current) = &old.authority else {
+            return self.replace(old, now).await;
+        };
+        let next = Authority::generate(now, AUTHORITY_LIFE)?;
+        let bundle = beside(&next, &old.bundle_pem, now);
+        self.write(self.secret(current, Some(&next), bundle, old.version.clone()))
+            .await
+    }
+
+    /// The next authority becomes the one that signs; its predecessor stays trusted until it expires.
+    pub async fn promote(&self, old: &Stored, now: Timestamp) -> Result<Option<Stored>, StoreError> {
+        let Some(next) = &old.next else {
+            return self.read().await;
+        };
+        let bundle = beside(next, &old.bundle_pem, now);
+        self.write(self.secret(next, None, bundle, old.version.clone()))
+            .await
+    }
+
+    /// Drops what expired from the bundle.
+    pub async fn prune(&self, old: &Stored, now: Timestamp) -> Result<Option<Stored>, StoreError> {
+        let Some(current) = &old.authority else {
+            return self.read().await;
+        };
+        let bundle = unexpired(&old.bundle_pem, now);
+        self.write(self.secret(current, old.next.as_ref(), bundle, old.version.clone()))
+            .await
     }
 
     /// Makes the Secret anew, trusting `known` besides (what is in use while somebody deleted the Secret).
     pub async fn create_beside(&self, known: &str, now: Timestamp) -> Result<Option<Stored>, StoreError> {
         let authority = Authority::generate(now, AUTHORITY_LIFE)?;
-        let bundle = format!("{}{}", authority.certificate_pem(), unexpired(known, now));
-        let secret = self.secret(&authority, bundle, None);
+        let bundle = beside(&authority, known, now);
+        let secret = self.secret(&authority, None, bundle, None);
         match self.api.create(&PostParams::default(), &secret).await {
             Ok(written) => Ok(Some(stored(&written))),
             Err(kube::Error::Api(status)) if status.is_already_exists() || status.is_conflict() => {
@@ -136,12 +164,33 @@ impl Store {
         self.create_beside("", now).await
     }
 
-    fn secret(&self, authority: &Authority, bundle: String, version: Option<String>) -> Secret {
-        let data = [
+    /// Writes under the resourceVersion that was read; what somebody else wrote first stands.
+    async fn write(&self, secret: Secret) -> Result<Option<Stored>, StoreError> {
+        match self.api.replace(NAME, &PostParams::default(), &secret).await {
+            Ok(written) => Ok(Some(stored(&written))),
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
+                self.read().await
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn secret(
+        &self,
+        authority: &Authority,
+        next: Option<&Authority>,
+        bundle: String,
+        version: Option<String>,
+    ) -> Secret {
+        let mut data = vec![
             ("ca.crt", bundle),
             ("tls.crt", authority.certificate_pem().to_owned()),
             ("tls.key", authority.key_pem().to_owned()),
         ];
+        if let Some(next) = next {
+            data.push(("next.crt", next.certificate_pem().to_owned()));
+            data.push(("next.key", next.key_pem().to_owned()));
+        }
         Secret {
             metadata: ObjectMeta {
                 name: Some(NAME.to_owned()),
@@ -179,19 +228,39 @@ fn stored(secret: &Secret) -> Stored {
             .ok()
             .filter(|pem| pem.len() <= MAX_PEM)
     };
-    let pair = text("tls.crt").zip(text("tls.key"));
-    let authority = pair.and_then(|(certificate, key)| Authority::from_pem(certificate, key).ok());
+    let pair = |certificate: &str, key: &str| {
+        let (certificate, key) = text(certificate).zip(text(key))?;
+        Authority::from_pem(certificate, key).ok()
+    };
+    let (authority, next) = (pair("tls.crt", "tls.key"), pair("next.crt", "next.key"));
     let mut bundle_pem = text("ca.crt").unwrap_or_default().to_owned();
-    if let Some(authority) = &authority
-        && !bundle_pem.contains(authority.certificate_pem().trim())
-    {
-        bundle_pem.insert_str(0, authority.certificate_pem());
+    for signer in [&authority, &next].into_iter().flatten() {
+        if !super::carried::holds(&bundle_pem, signer.certificate_pem()) {
+            bundle_pem.insert_str(0, signer.certificate_pem());
+        }
     }
+    let annotations = secret.metadata.annotations.as_ref();
     Stored {
         authority,
+        next,
         bundle_pem,
+        forced: annotations.is_some_and(|all| all.contains_key(ROTATE)),
         version: secret.metadata.resource_version.clone(),
     }
+}
+
+/// A bundle that trusts `authority` and what `known` holds and has not expired.
+fn beside(authority: &Authority, known: &str, now: Timestamp) -> String {
+    unexpired(&format!("{}{known}", authority.certificate_pem()), now)
+}
+
+/// Whether a bundle holds certificates that are valid no longer, or twice the same.
+pub fn is_stale(bundle_pem: &str, now: Timestamp) -> bool {
+    let held = CertificateDer::pem_slice_iter(bundle_pem.as_bytes())
+        .flatten()
+        .count();
+    let kept = unexpired(bundle_pem, now);
+    held != CertificateDer::pem_slice_iter(kept.as_bytes()).flatten().count()
 }
 
 /// The certificates of a bundle that are valid beyond `now`, without doubles; what cannot be read is left out.
@@ -279,6 +348,9 @@ mod tests {
             normal(&format!("{short}{long}"))
         );
         assert_eq!(unexpired(&format!("{short}{long}"), later), normal(long));
+        assert!(!is_stale(&format!("{short}{long}"), now()));
+        assert!(is_stale(&format!("{short}{long}"), later));
+        assert!(is_stale(&format!("{long}{long}"), now()), "twice the same");
         assert_eq!(unexpired("nonsense", now()), "");
     }
 }

@@ -81,6 +81,7 @@ fn json_value(code: StatusCode, body: &Value) -> Response {
 fn reason(code: StatusCode) -> &'static str {
     match code {
         StatusCode::BAD_REQUEST => "BadRequest",
+        StatusCode::UNAUTHORIZED => "Unauthorized",
         StatusCode::FORBIDDEN => "Forbidden",
         StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => "Timeout",
         StatusCode::PAYLOAD_TOO_LARGE => "RequestEntityTooLarge",

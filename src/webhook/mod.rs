@@ -12,6 +12,7 @@ mod answer;
 mod around;
 mod body;
 mod budget;
+mod caller;
 mod envelope;
 mod judge;
 mod ready;
@@ -20,10 +21,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri, header};
 use tokio_util::sync::CancellationToken;
@@ -32,9 +33,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::api::convert::{Reviewed, review_bytes};
 use crate::cache::Caches;
 use crate::model::parse::Settings;
+use crate::net::serve::Peer;
 use crate::telemetry::Metrics;
 
 pub use budget::Budgets;
+pub use caller::Callers;
 pub use judge::Hook;
 pub use ready::{Latch, Readiness};
 
@@ -53,6 +56,7 @@ pub struct State {
     metrics: Arc<Metrics>,
     budgets: Budgets,
     readiness: Readiness,
+    callers: Callers,
     stop: CancellationToken,
 }
 
@@ -65,6 +69,7 @@ impl State {
             metrics,
             budgets: Budgets::default(),
             readiness: Readiness::default(),
+            callers: Callers::default(),
             stop: CancellationToken::new(),
         }
     }
@@ -81,6 +86,13 @@ impl State {
     #[must_use]
     pub fn with_budgets(mut self, budgets: Budgets) -> Self {
         self.budgets = budgets;
+        self
+    }
+
+    /// Who may ask `/validate` and `/mutate`.
+    #[must_use]
+    pub fn with_callers(mut self, callers: Callers) -> Self {
+        self.callers = callers;
         self
     }
 
@@ -139,20 +151,34 @@ async fn metrics(Extract(state): Extract<Arc<State>>) -> Response {
 
 async fn validate(
     Extract(state): Extract<Arc<State>>,
+    peer: Option<Extension<Peer>>,
     uri: Uri,
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Response {
-    admit(Hook::Validate, &state, &uri, &headers, body).await
+    match state.callers.refuse(peer.as_deref()) {
+        None => admit(Hook::Validate, &state, &uri, &headers, body).await,
+        Some(refusal) => strange(Hook::Validate, &state, refusal),
+    }
 }
 
 async fn mutate(
     Extract(state): Extract<Arc<State>>,
+    peer: Option<Extension<Peer>>,
     uri: Uri,
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Response {
-    admit(Hook::Mutate, &state, &uri, &headers, body).await
+    match state.callers.refuse(peer.as_deref()) {
+        None => admit(Hook::Mutate, &state, &uri, &headers, body).await,
+        Some(refusal) => strange(Hook::Mutate, &state, refusal),
+    }
+}
+
+/// A caller who may not ask: told, and counted.
+fn strange(hook: Hook, state: &State, refusal: Refusal) -> Response {
+    state.metrics.review(hook.as_str(), "unauthorised", 0.0);
+    refusal.into_response()
 }
 
 async fn admit(

@@ -2,7 +2,7 @@
 //! not take a serving process out of the Service.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 /// One part of readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,32 +29,36 @@ impl Latch {
 }
 
 /// The parts that came true so far.
-#[derive(Debug, Default)]
-pub struct Readiness([AtomicBool; 3]);
+#[derive(Debug)]
+pub struct Readiness(watch::Sender<[bool; Latch::ALL.len()]>);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(watch::channel([false; Latch::ALL.len()]).0)
+    }
+}
 
 impl Readiness {
     /// Says that a part is true, from now on.
     pub fn latch(&self, part: Latch) {
-        self.of(part).store(true, Ordering::Release);
+        self.0
+            .send_if_modified(|parts| !std::mem::replace(&mut parts[part as usize], true));
     }
 
     /// Whether a part came true.
     pub fn has(&self, part: Latch) -> bool {
-        self.of(part).load(Ordering::Acquire)
+        self.0.borrow()[part as usize]
     }
 
     /// Whether every part came true.
     pub fn is_ready(&self) -> bool {
-        Latch::ALL.into_iter().all(|part| self.has(part))
+        self.0.borrow().iter().all(|part| *part)
     }
 
-    fn of(&self, part: Latch) -> &AtomicBool {
-        let [certificate, self_call, trusted] = &self.0;
-        match part {
-            Latch::Certificate => certificate,
-            Latch::SelfCall => self_call,
-            Latch::Trusted => trusted,
-        }
+    /// Waits until a part is true.
+    pub async fn wait_for(&self, part: Latch) {
+        // The sender is here: it cannot be gone.
+        let _ = self.0.subscribe().wait_for(|parts| parts[part as usize]).await;
     }
 }
 
