@@ -11,6 +11,9 @@
     reason = "shell: makes the client, starts tasks and waits for them"
 )]
 
+mod admin;
+mod export;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,7 +41,7 @@ use crate::net::outbound::{Outbound, Reach};
 use crate::net::serve::{self, Farewell, Limits, Tls};
 use crate::pki::clients::Clients;
 use crate::pki::{Carried, Names, Slot, files};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Logs, Metrics, Outlet};
 use crate::webhook::{self, Callers};
 
 pub use certificates::Source;
@@ -84,6 +87,14 @@ pub struct Config {
     pub clients: Option<ClientCheck>,
     /// The controller's part.
     pub controller: controller::Config,
+    /// `--controller`: release Canaries, not only serve the webhooks.
+    pub releases: bool,
+    /// The running log.
+    pub logs: Logs,
+    /// `--admin-listen`.
+    pub admin_listen: Option<SocketAddr>,
+    /// `--otlp-endpoint`.
+    pub otlp_endpoint: Option<Url>,
 }
 
 /// Whose client certificates are believed.
@@ -98,9 +109,9 @@ pub struct ClientCheck {
 /// How long passes that are under way may take after a signal.
 const PASSES: Duration = Duration::from_secs(5);
 
-/// Runs until SIGTERM or SIGINT; a second signal aborts.
-pub fn run(config: Config) -> Result<(), Failure> {
-    runtime()?.block_on(serve_and_control(config))
+/// Runs until SIGTERM or SIGINT; a second signal aborts. `spans` are those to be exported.
+pub fn run(config: Config, spans: Option<Outlet>) -> Result<(), Failure> {
+    runtime()?.block_on(serve_and_control(config, spans))
 }
 
 /// Takes the webhooks out of the cluster: after a crash, or for good.
@@ -246,7 +257,7 @@ async fn client_of(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<C
     }
 }
 
-async fn serve_and_control(config: Config) -> Result<(), Failure> {
+async fn serve_and_control(config: Config, spans: Option<Outlet>) -> Result<(), Failure> {
     let died = |what: &str, error: &dyn std::fmt::Display| Failure::Died(format!("{what}: {error}"));
     let stop = stop_on_signal()?;
     let client = if config.webhook_url.is_some() {
@@ -260,6 +271,7 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         .map_err(|error| Failure::Usage(error.to_string()))?;
 
     let metrics = Arc::new(Metrics::new());
+    metrics.info(config.controller.settings.provider.as_str());
     let mut names = Names::of_service(&config.service_name, &config.system_namespace);
     names = names.and(&config.listen.ip().to_string());
     if let Some(host) = config.webhook_url.as_ref().and_then(Url::host_str) {
@@ -287,6 +299,7 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         tasks.spawn(renew_clients(clients, authority));
     }
     let state = Arc::new(state);
+    beside(&config, spans, &metrics, &state, &mut tasks).await?;
     let farewell = if config.webhook_url.is_some() {
         Farewell::from_a_laptop()
     } else {
@@ -312,6 +325,8 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
             leadership
         }
     };
+    tasks.spawn(tell(leadership.clone(), Arc::clone(&metrics)));
+    tasks.spawn(tell_caches(caches.clone(), Arc::clone(&metrics)));
     let registration = Registration::new(
         config.webhook_url.clone(),
         &config.system_namespace,
@@ -350,6 +365,14 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
         leadership,
         async move { stop_controller.cancelled().await },
     );
+    let (releases, stop_serving_alone) = (config.releases, stop.clone());
+    let controller = async move {
+        if releases {
+            return controller.await;
+        }
+        stop_serving_alone.cancelled().await;
+        Ok(())
+    };
     let mut control: JoinSet<Result<(), String>> = JoinSet::new();
     control.spawn(async move {
         if install {
@@ -405,6 +428,63 @@ async fn serve_and_control(config: Config) -> Result<(), Failure> {
     }
     join(&mut serving).await.map_err(Failure::Died)?;
     outcome.map_err(Failure::Died)
+}
+
+/// Tells the series who leads, whenever that changes.
+async fn tell(leadership: Leadership, metrics: Arc<Metrics>) -> Result<(), String> {
+    loop {
+        leadership.gained().await;
+        metrics.leader(true);
+        leadership.lost().await;
+        metrics.leader(false);
+    }
+}
+
+/// Tells the series which caches hold what there is.
+async fn tell_caches(caches: Caches, metrics: Arc<Metrics>) -> Result<(), String> {
+    let known = Caches::kinds().map(|kind| {
+        let (caches, metrics) = (&caches, &metrics);
+        async move {
+            metrics.cache_synced(kind.kind, false);
+            caches.warm(&[kind]).await;
+            metrics.cache_synced(kind.kind, true);
+        }
+    });
+    futures::future::join_all(known).await;
+    std::future::pending().await
+}
+
+/// What operators look at: the admin port and exported spans, where asked for.
+async fn beside(
+    config: &Config,
+    spans: Option<Outlet>,
+    metrics: &Arc<Metrics>,
+    webhook: &Arc<webhook::State>,
+    tasks: &mut JoinSet<Result<(), String>>,
+) -> Result<(), Failure> {
+    if let Some(address) = config.admin_listen {
+        let listener = admin::bind(address).await.map_err(Failure::Usage)?;
+        let desk = Arc::new(admin::Desk {
+            logs: config.logs.clone(),
+            metrics: Arc::clone(metrics),
+            webhook: Arc::clone(webhook),
+            releases: config.releases,
+        });
+        tracing::info!("status and log level are served on {address}");
+        tasks.spawn(admin::serve(listener, desk));
+    }
+    if let (Some(endpoint), Some(outlet)) = (config.otlp_endpoint.clone(), spans) {
+        // The operator named it: a collector beside us in the pod is on loopback.
+        let outbound =
+            Outbound::new(Reach::Anywhere).map_err(|error| Failure::Died(format!("HTTP client: {error}")))?;
+        let instance = format!("{}/{}", config.system_namespace, config.listen);
+        let metrics = Arc::clone(metrics);
+        tasks.spawn(async move {
+            export::export(outlet, endpoint, instance, outbound, metrics).await;
+            Ok(())
+        });
+    }
+    Ok(())
 }
 
 /// Waits for every task; the first failure.

@@ -183,6 +183,9 @@ pub async fn install(client: &Client, registration: &Registration) -> Result<(),
         let stored = present.and_then(|present| present.status?.stored_versions);
         crd::keep_stored(definition, &stored.unwrap_or_default());
     }
+    if let Endpoint::Url(_) = registration.endpoint {
+        make_room(client, registration, &ca_pem).await?;
+    }
     for definition in &definitions {
         let name = definition.metadata.name.as_deref().unwrap_or_default();
         apply(client, &CRD, name, definition).await?;
@@ -192,6 +195,41 @@ pub async fn install(client: &Client, registration: &Registration) -> Result<(),
     }
     for (kind, object) in configurations(&registration.endpoint, Some(&ca_pem)) {
         apply(client, &kind, NAME, &object).await?;
+    }
+    Ok(())
+}
+
+/// Takes out the Service that manifests named where this process registers a URL: a server-side apply leaves what
+/// others wrote, and both at once are refused.
+async fn make_room(client: &Client, registration: &Registration, ca_pem: &str) -> Result<(), InstallError> {
+    for (target, name, place) in [
+        (CRD, "canaries.flagger.app", "/spec/conversion/webhook"),
+        (MUTATING, NAME, "/webhooks/0"),
+        (VALIDATING, NAME, "/webhooks/0"),
+    ] {
+        let api = target.api(client);
+        let failed = |error| ClusterError::of(label(&target, name), error);
+        let found = api.get_opt(name).await.map_err(failed)?;
+        let service = format!("{place}/clientConfig/service");
+        let Some(found) = found.filter(|found| found.data.pointer(&service).is_some()) else {
+            continue;
+        };
+        let mut patch = if target == CRD {
+            let mut there =
+                serde_json::to_value(registration.endpoint.conversion(ca_pem)).unwrap_or_default();
+            there["service"] = Value::Null;
+            json!({ "spec": { "conversion": { "webhook": { "clientConfig": there } } } })
+        } else {
+            json!({ "webhooks": null })
+        };
+        patch["metadata"] = json!({ "resourceVersion": found.metadata.resource_version });
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        api.patch(name, &parameters, &Patch::Merge(patch))
+            .await
+            .map_err(failed)?;
     }
     Ok(())
 }
@@ -237,6 +275,8 @@ pub async fn uninstall(client: &Client) -> Result<(), InstallError> {
             match api.delete(NAME, &DeleteParams::default()).await {
                 Ok(_) => Ok(()),
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+                // The shipped rights allow to change the object, not to delete it. Without webhooks it does nothing.
+                Err(kube::Error::Api(status)) if status.code == 403 => empty(api).await,
                 Err(error) => Err(error),
             }
         })
@@ -260,6 +300,20 @@ pub async fn uninstall(client: &Client) -> Result<(), InstallError> {
     })
     .await?;
     Ok(())
+}
+
+/// Takes the webhooks out of a configuration.
+async fn empty(api: &Api<DynamicObject>) -> Result<(), kube::Error> {
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let none = json!({ "webhooks": null });
+    match api.patch(NAME, &parameters, &Patch::Merge(none)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The merge patch that ends conversion by webhook: v1alpha3 unserved and strategy `None` at once. `None` when there

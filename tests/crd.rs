@@ -10,7 +10,7 @@ use verdigris::api::{crd, v1alpha3, v1beta1};
 
 #[test]
 fn committed_crds_are_fresh() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/crd.yaml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base/crd.yaml");
     let printed = crd::yaml(Some(crd::service_client_config()));
     if std::env::var_os("VERDIGRIS_BLESS").is_some() {
         std::fs::write(&path, &printed).unwrap();
@@ -18,7 +18,7 @@ fn committed_crds_are_fresh() {
     let committed = std::fs::read_to_string(&path).unwrap();
     assert!(
         committed == printed,
-        "manifests/crd.yaml is stale: run `VERDIGRIS_BLESS=1 cargo test --test crd`"
+        "manifests/base/crd.yaml is stale: run `VERDIGRIS_BLESS=1 cargo test --test crd`"
     );
 }
 

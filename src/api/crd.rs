@@ -1,5 +1,5 @@
 //! The CustomResourceDefinitions: every version of every kind, the conversion stanza, and the YAML that is committed
-//! as `manifests/crd.yaml`.
+//! as `manifests/base/crd.yaml`.
 //!
 //! I own what is applied to a cluster. I promise structural schemas without formats the API server does not know.
 //! I never talk to a cluster.
@@ -138,7 +138,7 @@ fn normalise(schema: &mut JSONSchemaProps) {
     }
 }
 
-/// All CRDs (see [`all`]) as YAML documents. With [`service_client_config`] this is `manifests/crd.yaml`.
+/// All CRDs (see [`all`]) as YAML documents. With [`service_client_config`] this is `manifests/base/crd.yaml`.
 pub fn yaml(webhook: Option<WebhookClientConfig>) -> String {
     let mut out = String::from("# Printed by `verdigris crds`; do not edit.\n");
     for crd in all(webhook) {

@@ -161,6 +161,11 @@ impl Caches {
         }
     }
 
+    /// The kinds that are kept.
+    pub fn kinds() -> impl Iterator<Item = Kind> {
+        KEPT.into_iter().map(|(kind, _)| kind)
+    }
+
     /// Waits until each of these kinds is completely known.
     pub async fn warm(&self, kinds: &[Kind]) {
         for store in kinds.iter().filter_map(|kind| self.store(*kind)) {

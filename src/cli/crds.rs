@@ -12,7 +12,7 @@ pub struct CrdsArgs {
     pub without_conversion: bool,
 }
 
-/// Prints the CRDs as YAML documents (the text of `manifests/crd.yaml`).
+/// Prints the CRDs as YAML documents (the text of `manifests/base/crd.yaml`).
 ///
 /// # Errors
 /// `stdout` cannot be written.

@@ -14,7 +14,7 @@ use crate::model::duration;
 use crate::model::parse::{self, Settings};
 use crate::net::outbound::Reach;
 use crate::pki::files::Files;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, LogFormat, Traces};
 use crate::{controller, workload};
 
 /// Flags of `verdigris run`. Names follow Flagger's where it has them.
@@ -98,6 +98,15 @@ pub struct RunArgs {
     threadiness: u16,
     #[command(flatten)]
     alerts: super::alerts::AlertArgs,
+    /// Release Canaries; false serves the webhooks only
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    controller: bool,
+    /// Loopback address of /statusz and /log-level, such as 127.0.0.1:9444 [default: none]
+    #[arg(long)]
+    admin_listen: Option<SocketAddr>,
+    /// Send spans to this trace collector: OTLP over HTTP, such as http://collector:4318 [default: none]
+    #[arg(long)]
+    otlp_endpoint: Option<Url>,
     /// error, warn, info, debug or trace, or a filter such as verdigris=debug
     #[arg(long, default_value = "info")]
     log_level: String,
@@ -126,11 +135,12 @@ fn identity(args: &RunArgs) -> String {
 
 /// Runs until a signal.
 pub fn run(args: RunArgs) -> ExitCode {
-    let config = match config(args) {
+    let mut traces = args.otlp_endpoint.as_ref().map(|_| Traces::default());
+    let config = match config(args, traces.as_ref()) {
         Ok(config) => config,
         Err(message) => return super::usage(&message),
     };
-    match app::run(config) {
+    match app::run(config, traces.as_mut().and_then(Traces::outlet)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(app::Failure::Usage(message)) => super::usage(&message),
         Err(app::Failure::Died(message)) => {
@@ -140,8 +150,15 @@ pub fn run(args: RunArgs) -> ExitCode {
     }
 }
 
-fn config(args: RunArgs) -> Result<app::Config, String> {
-    telemetry::start_logging(&args.log_level, args.log_format)?;
+fn config(args: RunArgs, traces: Option<&Traces>) -> Result<app::Config, String> {
+    let logs = telemetry::start_logging_and_tracing(&args.log_level, args.log_format, traces)?;
+    if let Some(url) = &args.otlp_endpoint
+        && !matches!(url.scheme(), "http" | "https")
+    {
+        return Err(format!(
+            "--otlp-endpoint {url} is not an http or https URL; write one such as http://collector:4318"
+        ));
+    }
     match Url::parse(&args.metrics_server) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => {}
         Ok(_) | Err(_) => {
@@ -235,5 +252,9 @@ fn config(args: RunArgs) -> Result<app::Config, String> {
             cluster_name: args.alerts.cluster_name,
             event_webhook: args.alerts.event_webhook,
         },
+        releases: args.controller,
+        logs,
+        admin_listen: args.admin_listen,
+        otlp_endpoint: args.otlp_endpoint,
     })
 }

@@ -88,6 +88,15 @@ impl Index {
             .map_or_else(Vec::new, |ids| ids.iter().cloned().collect())
     }
 
+    /// Namespace and name of every object of a resource that some Canary reads.
+    pub(crate) fn all(&self, plural: &'static str) -> Vec<(String, String)> {
+        let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let of_kind = tables.canaries.keys().filter(|(found, _, _)| *found == plural);
+        of_kind
+            .map(|(_, namespace, name)| (namespace.clone(), name.clone()))
+            .collect()
+    }
+
     fn objects_of(&self, canary: &Id) -> HashSet<Object> {
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
         tables.objects.get(canary).cloned().unwrap_or_default()

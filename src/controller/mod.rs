@@ -12,6 +12,7 @@ mod complain;
 mod configs;
 mod configwatch;
 mod flagger;
+mod gauge;
 mod index;
 mod observe;
 mod publish;
@@ -27,18 +28,19 @@ use jiff::Timestamp;
 use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::Value;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::cache::Caches;
 use crate::cluster::{Cluster, ClusterError, Kind};
 use crate::lease::Leadership;
-use crate::model::canary::Canary;
 use crate::model::notice::{Notice, Reason};
 use crate::model::parse::{self, Settings};
-use crate::model::status::{self, Stage, UnknownStage};
+use crate::model::status::{self, UnknownStage};
 use crate::net::outbound::Outbound;
 use crate::notify::Destination;
 use crate::rollout::observed::Block;
-use crate::rollout::plan::{Next, Plan};
+use crate::rollout::plan::Next;
 use crate::rollout::question::Answers;
 use crate::rollout::{next, rejected};
 use crate::telemetry::Metrics;
@@ -158,7 +160,13 @@ pub(crate) async fn reconcile(object: Arc<DynamicObject>, cx: Arc<Context>) -> R
 
 async fn counted(object: &Arc<DynamicObject>, cx: &Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let mut outcome = pass(object, cx).await;
+    let span = tracing::info_span!(
+        "reconcile",
+        canary = object.metadata.name,
+        namespace = object.metadata.namespace,
+        stage = Empty,
+    );
+    let mut outcome = pass(object, cx).instrument(span).await;
     let label = match &outcome {
         Ok(_) => "ok",
         Err(Error::Cluster(error)) if error.is_conflict() => "conflict",
@@ -178,6 +186,7 @@ async fn counted(object: &Arc<DynamicObject>, cx: &Arc<Context>) -> Result<Actio
 }
 
 async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
+    let began = Instant::now();
     let Some(wire) = newest(object, cx) else {
         return Ok(Action::await_change());
     };
@@ -186,6 +195,7 @@ async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
         return reject(&wire, &parsed.report, cx).await;
     };
     let seen = observe::observe(&wire, &canary, cx).await?;
+    Span::current().record("stage", seen.observed.status.stage.as_str());
     let mut heard = Answers::new();
     let plan = loop {
         match next::next(&canary, &seen.observed, &heard, Timestamp::now()) {
@@ -199,7 +209,8 @@ async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
     let wire = apply::status(&plan.status, &seen.observed.status, &wire, cx).await?;
     cx.complaints
         .settle(&(canary.id.namespace.clone(), canary.id.name.clone()));
-    gauge(&plan, &canary, cx);
+    let seconds = began.elapsed().as_secs_f64();
+    gauge::passed(&seen.observed.status, &plan, &heard, &canary, &wire, seconds, cx);
     publish::publish(&plan.announcements, &canary, &plan.status, &wire, cx).await;
     // No watch tells that a Flagger is gone.
     let flagger = seen
@@ -248,24 +259,6 @@ pub(crate) fn wire_generation(wire: &Value) -> i64 {
     wire.pointer("/metadata/generation")
         .and_then(Value::as_i64)
         .unwrap_or_default()
-}
-
-fn gauge(plan: &Plan, canary: &Canary, cx: &Context) {
-    let value = match plan.status.stage {
-        Stage::Failed => 2.0,
-        Stage::Initialized | Stage::Succeeded => 1.0,
-        Stage::New
-        | Stage::Initializing
-        | Stage::Waiting
-        | Stage::Progressing
-        | Stage::WaitingPromotion
-        | Stage::Promoting
-        | Stage::Finalising
-        | Stage::Terminating
-        | Stage::Terminated => 0.0,
-    };
-    cx.metrics
-        .canary_status(&canary.id.namespace, &canary.id.name, value);
 }
 
 /// What to do after a failed pass.

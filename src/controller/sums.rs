@@ -138,6 +138,23 @@ impl Sums {
         tables.read.get(&key).is_none_or(|(read, _)| *read < version)
     }
 
+    /// True when what was read of a config is not this version; `None`: it does not exist.
+    pub(super) fn differs(
+        &self,
+        kind: ConfigKind,
+        namespace: &str,
+        name: &str,
+        version: Option<u64>,
+    ) -> bool {
+        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kind, namespace.to_owned(), name.to_owned());
+        match (tables.read.get(&key), version) {
+            (Some((read, _)), Some(version)) => *read < version,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
     /// The list is complete; returns what vanished unseen.
     pub(super) fn listed(&self, kind: ConfigKind) -> Vec<(String, String)> {
         let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);

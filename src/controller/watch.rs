@@ -53,6 +53,11 @@ impl Alarm {
         }
     }
 
+    /// Namespace and name of every object of a resource that some Canary reads.
+    pub(super) fn read(&self, plural: &'static str) -> Vec<(String, String)> {
+        self.index.all(plural)
+    }
+
     fn wake(&self, (namespace, name): &Id) {
         let canary = ObjectRef::new_with(name, Kind::CANARY.resource()).within(namespace);
         // The other end closes when the controller stops.
@@ -105,6 +110,7 @@ impl Ears {
         let place = match (kind, news) {
             (Kind::CANARY, News::Changed(place)) => {
                 self.names.note(&Event::Apply(Names::named(place)));
+                self.metrics.canary_seen(&place.0, &place.1);
                 self.alarm.wake(place);
                 place
             }
@@ -158,7 +164,8 @@ pub async fn run(
                 config.namespace.as_deref(),
                 Arc::clone(&sums),
                 alarm.clone(),
-            );
+            )
+            .await;
             tasks.spawn(watched);
         }
     }
@@ -189,6 +196,7 @@ pub async fn run(
     // Whoever listens before looking misses nothing.
     let _listening = caches.listen(move |kind, news| ears.hear(kind, news));
     for canary in names.list(|| places(&caches)) {
+        metrics.canary_seen(&canary.0, &canary.1);
         alarm.wake(&canary);
     }
     let loop_config = controller::Config::default().concurrency(config.concurrency);

@@ -38,6 +38,9 @@ pub(super) struct Envelope {
     /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
     #[serde(default)]
     pub(super) operation: String,
+    /// Who asks.
+    #[serde(default)]
+    user_info: Option<UserInfo>,
     /// Nothing of this will be stored.
     #[serde(default)]
     pub(super) dry_run: Option<bool>,
@@ -47,6 +50,13 @@ pub(super) struct Envelope {
     /// The object as it is stored; absent on CREATE.
     #[serde(default)]
     pub(super) old_object: Option<Value>,
+}
+
+/// `authentication.k8s.io/v1` UserInfo: the name is all we use.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct UserInfo {
+    #[serde(default)]
+    username: String,
 }
 
 /// `metav1.GroupVersionKind`.
@@ -126,6 +136,11 @@ impl Envelope {
             old_object,
             ..envelope
         })
+    }
+
+    /// Name of who asks, for the log.
+    pub(super) fn user(&self) -> &str {
+        self.user_info.as_ref().map_or("", |user| user.username.as_str())
     }
 
     /// The version the author wrote the object in.

@@ -136,6 +136,17 @@ impl Verdict {
         }
     }
 
+    /// The fields that were refused, for the log.
+    pub(super) fn fields(&self) -> String {
+        match self {
+            Verdict::Allowed { .. } | Verdict::Failed { .. } => String::new(),
+            Verdict::Invalid { causes, .. } => {
+                let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
+                fields.join(",")
+            }
+        }
+    }
+
     /// The rules that were broken, for the log.
     pub(super) fn codes(&self) -> String {
         match self {

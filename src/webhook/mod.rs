@@ -29,12 +29,14 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri, header};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::api::convert::{Reviewed, review_bytes};
 use crate::cache::Caches;
 use crate::model::parse::Settings;
 use crate::net::serve::Peer;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TraceParent};
 
 pub use budget::Budgets;
 pub use caller::Callers;
@@ -157,7 +159,12 @@ async fn validate(
     body: axum::body::Body,
 ) -> Response {
     match state.callers.refuse(peer.as_deref()) {
-        None => admit(Hook::Validate, &state, &uri, &headers, body).await,
+        None => {
+            let span = review_span(Hook::Validate, &headers);
+            admit(Hook::Validate, &state, &uri, &headers, body)
+                .instrument(span)
+                .await
+        }
         Some(refusal) => strange(Hook::Validate, &state, refusal),
     }
 }
@@ -170,9 +177,34 @@ async fn mutate(
     body: axum::body::Body,
 ) -> Response {
     match state.callers.refuse(peer.as_deref()) {
-        None => admit(Hook::Mutate, &state, &uri, &headers, body).await,
+        None => {
+            let span = review_span(Hook::Mutate, &headers);
+            admit(Hook::Mutate, &state, &uri, &headers, body)
+                .instrument(span)
+                .await
+        }
         Some(refusal) => strange(Hook::Mutate, &state, refusal),
     }
+}
+
+/// The span of a review, continued from the API server's; facts are filled in as they become known.
+fn review_span(hook: Hook, headers: &HeaderMap) -> Span {
+    tracing::info_span!(
+        "review",
+        hook = hook.as_str(),
+        traceparent = traceparent(headers),
+        uid = Empty,
+        operation = Empty,
+        kind = Empty,
+        namespace = Empty,
+        name = Empty,
+        verdict = Empty,
+    )
+}
+
+fn traceparent(headers: &HeaderMap) -> &str {
+    let header = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    header.unwrap_or_default()
 }
 
 /// A caller who may not ask: told, and counted.
@@ -216,10 +248,11 @@ async fn admit(
     let opening: Arc<OnceLock<Opening>> = Arc::default();
     let (judging, known) = (Arc::clone(state), Arc::clone(&opening));
     let small = bytes.len() <= AT_ONCE;
+    let span = Span::current();
     let work = move || {
         // The permit travels with the work: work that outlives its deadline still counts against the budget.
         let _permit = permit;
-        review(hook, &bytes, &judging, &known)
+        span.in_scope(|| review(hook, &bytes, &judging, &known))
     };
     let refuse = |code, message: &str| match opening.get() {
         Some(opening) => answer::admission(&opening.uid, opening.failed(code, message)),
@@ -234,8 +267,9 @@ async fn admit(
     match done {
         Ok(Ok(Ok((envelope, verdict)))) => {
             count(verdict.word());
+            fill(&envelope, verdict.word());
             if !verdict.is_allowed() {
-                record(hook, &envelope, &verdict, began.elapsed());
+                record(hook, &envelope, &verdict, traceparent(headers), began.elapsed());
             }
             answer::admission(&envelope.uid, verdict)
         }
@@ -286,8 +320,20 @@ fn review(
     Ok((envelope, verdict))
 }
 
-/// The one line of a denied review.
-fn record(hook: Hook, envelope: &Envelope, verdict: &Verdict, took: Duration) {
+/// What a span is told once the review could be read.
+fn fill(envelope: &Envelope, verdict: &str) {
+    let span = Span::current();
+    span.record("uid", envelope.uid.as_str());
+    span.record("operation", envelope.operation.as_str());
+    span.record("kind", envelope.kind.kind.as_str());
+    span.record("namespace", envelope.namespace.as_deref().unwrap_or_default());
+    span.record("name", envelope.name.as_deref().unwrap_or_default());
+    span.record("verdict", verdict);
+}
+
+/// The one line of a denied review: which rules and fields, never a value, which may be a secret.
+fn record(hook: Hook, envelope: &Envelope, verdict: &Verdict, traceparent: &str, took: Duration) {
+    let trace = TraceParent::parse(traceparent).map(|parent| format!("{:032x}", parent.trace));
     tracing::info!(
         hook = hook.as_str(),
         uid = envelope.uid,
@@ -296,7 +342,10 @@ fn record(hook: Hook, envelope: &Envelope, verdict: &Verdict, took: Duration) {
         namespace = envelope.namespace,
         name = envelope.name,
         dry_run = envelope.dry_run,
+        user = envelope.user(),
         codes = verdict.codes(),
+        fields = verdict.fields(),
+        trace,
         milliseconds = took.as_millis() as u64,
         "review denied"
     );
@@ -308,13 +357,23 @@ async fn convert(
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Response {
+    let span = tracing::info_span!(
+        "conversion",
+        traceparent = traceparent(&headers),
+        to = Empty,
+        objects = Empty
+    );
+    convert_body(&state, &uri, &headers, body).instrument(span).await
+}
+
+async fn convert_body(state: &State, uri: &Uri, headers: &HeaderMap, body: axum::body::Body) -> Response {
     let began = Instant::now();
-    let Some(permit) = state.budgets.conversion(body::length(&headers)).await else {
-        state.metrics.conversion("unknown", "shed", 0);
+    let Some(permit) = state.budgets.conversion(body::length(headers)).await else {
+        state.metrics.conversion("unknown", "unknown", "shed", 0);
         return answer::shed();
     };
     let bytes = match body::read(
-        &headers,
+        headers,
         body,
         state.budgets.conversion_body,
         state.budgets.conversion_read,
@@ -323,11 +382,11 @@ async fn convert(
     {
         Ok(bytes) => bytes,
         Err(refusal) => {
-            state.metrics.conversion("unknown", "unreadable", 0);
+            state.metrics.conversion("unknown", "unknown", "unreadable", 0);
             return refusal.into_response();
         }
     };
-    let allowed = body::deadline(&uri);
+    let allowed = body::deadline(uri);
     let uid: Arc<OnceLock<String>> = Arc::default();
     let known = Arc::clone(&uid);
     let work = tokio::task::spawn_blocking(move || {
@@ -341,23 +400,27 @@ async fn convert(
     let left = allowed.saturating_sub(began.elapsed());
     match tokio::time::timeout(left, work).await {
         Ok(Ok(Ok(converted))) => {
+            Span::current().record("to", converted.to);
+            Span::current().record("objects", converted.objects);
             let result = if converted.succeeded { "success" } else { "failure" };
-            state.metrics.conversion(converted.to, result, converted.objects);
+            state
+                .metrics
+                .conversion(converted.from, converted.to, result, converted.objects);
             answer::json(StatusCode::OK, converted.answer)
         }
         Ok(Ok(Err(refusal))) => {
-            state.metrics.conversion("unknown", "unreadable", 0);
+            state.metrics.conversion("unknown", "unknown", "unreadable", 0);
             refusal.into_response()
         }
         Ok(Err(_)) => {
-            state.metrics.conversion("unknown", "panicked", 0);
+            state.metrics.conversion("unknown", "unknown", "panicked", 0);
             refuse(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the conversion failed; the log of verdigris has the reason",
             )
         }
         Err(_) => {
-            state.metrics.conversion("unknown", "late", 0);
+            state.metrics.conversion("unknown", "unknown", "late", 0);
             refuse(
                 StatusCode::GATEWAY_TIMEOUT,
                 &format!("the conversion took longer than {allowed:?}; try again"),
@@ -368,6 +431,7 @@ async fn convert(
 
 /// An answered ConversionReview, serialised.
 struct Converted {
+    from: &'static str,
     to: &'static str,
     succeeded: bool,
     objects: u64,
@@ -384,16 +448,13 @@ fn convert_all(bytes: &Bytes, uid: &OnceLock<String>) -> Result<Converted, Refus
             answer: answer::conversion_failure(uid, &reason).to_string().into_bytes(),
             uid: uid.to_owned(),
             to: String::new(),
+            from: String::new(),
             objects: 0,
             stashes_dropped: 0,
             failure: Some(reason),
         }
     });
-    let to = match reviewed.to.as_str() {
-        "flagger.app/v1beta1" => "v1beta1",
-        "flagger.app/v1alpha3" => "v1alpha3",
-        _ => "unknown",
-    };
+    let (from, to) = (version(&reviewed.from), version(&reviewed.to));
     if let Some(reason) = &reviewed.failure {
         tracing::warn!(uid, to = reviewed.to, reason, "conversion refused");
     }
@@ -407,11 +468,23 @@ fn convert_all(bytes: &Bytes, uid: &OnceLock<String>) -> Result<Converted, Refus
         );
     }
     Ok(Converted {
+        from,
         to,
         succeeded: reviewed.failure.is_none(),
         objects: reviewed.objects,
         answer: reviewed.answer,
     })
+}
+
+/// The metric label of an apiVersion.
+fn version(api_version: &str) -> &'static str {
+    match api_version {
+        "flagger.app/v1beta1" => "v1beta1",
+        "flagger.app/v1alpha3" => "v1alpha3",
+        "flagger.app/v1alpha2" => "v1alpha2",
+        "flagger.app/v1alpha1" => "v1alpha1",
+        _ => "unknown",
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -19,7 +19,8 @@ impl Latch {
     /// Every part, in the order they usually come true.
     pub const ALL: [Latch; 3] = [Latch::Certificate, Latch::SelfCall, Latch::Trusted];
 
-    fn as_str(self) -> &'static str {
+    /// The name in probes and status pages.
+    pub fn as_str(self) -> &'static str {
         match self {
             Latch::Certificate => "certificate",
             Latch::SelfCall => "self-call",

@@ -1,4 +1,5 @@
 //! Several controllers on one cluster: one acts, and what it leaves behind the next one finishes.
+#![allow(clippy::disallowed_methods, reason = "shell: elections run beside the test")]
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@
 
 mod kill;
 mod leaders;
+mod takeover;
 mod terminal;
 mod world;
 

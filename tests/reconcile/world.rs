@@ -36,6 +36,9 @@ use verdigris::net::outbound::{Outbound, Reach};
 use verdigris::telemetry::Metrics;
 use verdigris::workload;
 
+#[path = "../support/rights.rs"]
+pub(crate) mod rights;
+
 /// Longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -47,6 +50,7 @@ pub(crate) struct World {
     /// The test's own hands.
     pub(crate) api: Cluster,
     watched: Client,
+    denied: rights::Denied,
     calls: Arc<Mutex<Vec<String>>>,
     controller: Option<JoinHandle<Result<(), String>>>,
     pub(crate) stub: Stub,
@@ -54,13 +58,21 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A cluster with the CRDs, without a controller.
+    /// A cluster with the CRDs, without a controller. The controller's client has the rights of the shipped
+    /// ServiceAccount and no others.
     pub(crate) async fn new() -> Self {
-        let cluster = DevCluster::start(devcluster::Config::default()).await.unwrap();
+        let enforced = devcluster::Config {
+            rbac: true,
+            ..devcluster::Config::default()
+        };
+        let cluster = DevCluster::start(enforced).await.unwrap();
         let config = Kubeconfig::from_yaml(cluster.kubeconfig()).unwrap();
         let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
             .await
             .unwrap();
+        let api = Cluster::new(Client::try_from(config.clone()).unwrap());
+        found(&api.client).await;
+        let account = rights::account(&api.client, config, NAMESPACE).await;
         let calls: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = Arc::clone(&calls);
         let note = tower::util::MapRequestLayer::new(move |request: http::Request<kube::client::Body>| {
@@ -69,21 +81,22 @@ impl World {
                 .push(format!("{} {}", request.method(), request.uri()));
             request
         });
-        let watched = ClientBuilder::try_from(config.clone())
+        let denied = rights::Denied::default();
+        let watched = ClientBuilder::try_from(account)
             .unwrap()
             .with_layer(&note)
+            .with_layer(&denied)
             .build();
-        let world = Self {
+        Self {
             cluster: Arc::new(cluster),
-            api: Cluster::new(Client::try_from(config).unwrap()),
+            api,
             watched,
+            denied,
             calls,
             controller: None,
             stub: Stub::start().await,
             tracking: true,
-        };
-        world.found().await;
-        world
+        }
     }
 
     /// The same with a controller.
@@ -91,39 +104,6 @@ impl World {
         let mut world = Self::new().await;
         world.control();
         world
-    }
-
-    async fn found(&self) {
-        let crds = Kind {
-            group: "apiextensions.k8s.io",
-            version: "v1",
-            kind: "CustomResourceDefinition",
-            plural: "customresourcedefinitions",
-        };
-        let cluster_wide = |kind: Kind| {
-            kube::Api::<kube::api::DynamicObject>::all_with(self.api.client.clone(), &kind.resource())
-        };
-        for crd in verdigris::api::crd::all(None) {
-            let object = serde_json::from_value(serde_json::to_value(&crd).unwrap()).unwrap();
-            cluster_wide(crds)
-                .create(&kube::api::PostParams::default(), &object)
-                .await
-                .unwrap();
-        }
-        let namespaces = Kind {
-            group: "",
-            version: "v1",
-            kind: "Namespace",
-            plural: "namespaces",
-        };
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        cluster_wide(namespaces)
-            .create(
-                &kube::api::PostParams::default(),
-                &serde_json::from_value(object).unwrap(),
-            )
-            .await
-            .unwrap();
     }
 
     /// Starts a controller, after the last one was killed.
@@ -188,6 +168,11 @@ impl World {
                 ended = watching => ended,
             }
         }
+    }
+
+    /// A connection to a ready pod of a Service.
+    pub(crate) async fn dial(&self, service: &str, port: u16) -> std::io::Result<tokio::net::TcpStream> {
+        self.cluster.pods().unwrap().dial(service, port).await
     }
 
     pub(crate) fn kubeconfig(&self) -> &str {
@@ -304,6 +289,47 @@ impl World {
                 )
             })
             .collect()
+    }
+}
+
+async fn found(client: &Client) {
+    let crds = Kind {
+        group: "apiextensions.k8s.io",
+        version: "v1",
+        kind: "CustomResourceDefinition",
+        plural: "customresourcedefinitions",
+    };
+    let cluster_wide =
+        |kind: Kind| kube::Api::<kube::api::DynamicObject>::all_with(client.clone(), &kind.resource());
+    for crd in verdigris::api::crd::all(None) {
+        let object = serde_json::from_value(serde_json::to_value(&crd).unwrap()).unwrap();
+        cluster_wide(crds)
+            .create(&kube::api::PostParams::default(), &object)
+            .await
+            .unwrap();
+    }
+    let namespaces = Kind {
+        group: "",
+        version: "v1",
+        kind: "Namespace",
+        plural: "namespaces",
+    };
+    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    cluster_wide(namespaces)
+        .create(
+            &kube::api::PostParams::default(),
+            &serde_json::from_value(object).unwrap(),
+        )
+        .await
+        .unwrap();
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let denied = self.denied.seen();
+            assert!(denied.is_empty(), "the shipped rights do not allow: {denied:?}");
+        }
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Reviewed {
     pub uid: String,
     /// `request.desiredAPIVersion`; empty when it could not be read.
     pub to: String,
+    /// `apiVersion` of the first object; empty without one.
+    pub from: String,
     /// Number of objects converted.
     pub objects: u64,
     /// Number of objects whose stash was too large to be kept.
@@ -96,6 +98,7 @@ pub fn review_bytes(body: &[u8]) -> Reviewed {
         answer: Vec::new(),
         uid,
         to: to.unwrap_or_default(),
+        from: streamed.from,
         objects: streamed.objects,
         stashes_dropped: streamed.stashes_dropped,
         failure: None,
@@ -116,8 +119,9 @@ pub fn review_bytes(body: &[u8]) -> Reviewed {
             answer.extend_from_slice(b"]}}");
         }
         // Not in the order Go prints a review in: read it as a whole.
-        (Ok(()), Outcome::OutOfOrder) => match serde_json::from_slice(body) {
+        (Ok(()), Outcome::OutOfOrder) => match serde_json::from_slice::<Value>(body) {
             Ok(whole) => {
+                reviewed.from = version_of(&whole["request"]["objects"][0]);
                 let answer = review(whole);
                 let failure = answer.pointer("/response/result/message").and_then(Value::as_str);
                 reviewed.failure = failure.map(str::to_owned);
@@ -146,9 +150,14 @@ impl Reviewed {
 struct Streamed {
     uid: String,
     to: Option<String>,
+    from: String,
     objects: u64,
     stashes_dropped: u64,
     outcome: Outcome,
+}
+
+fn version_of(object: &Value) -> String {
+    object["apiVersion"].as_str().unwrap_or_default().to_owned()
 }
 
 /// What became of the objects.
@@ -248,6 +257,9 @@ impl<'de> Visitor<'de> for Objects<'_> {
         let to = self.0.to.clone().unwrap_or_default();
         let mut out = Vec::with_capacity(self.1 + self.1 / 8);
         while let Some(object) = seq.next_element::<Value>()? {
+            if self.0.from.is_empty() {
+                self.0.from = version_of(&object);
+            }
             match convert_noting(object, &to) {
                 Ok((converted, stash)) => {
                     if !out.is_empty() {
