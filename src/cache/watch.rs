@@ -62,12 +62,17 @@ async fn serves(client: &Client, kind: Kind) -> Option<bool> {
     let version = format!("{}/{}", kind.group, kind.version);
     match client.list_api_group_resources(&version).await {
         Ok(list) => Some(list.resources.iter().any(|one| one.name == kind.plural)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Some(false),
+        Err(error) if is_unserved(&error) => Some(false),
         Err(error) => {
             tracing::warn!("{version} cannot be discovered, asking again: {error}");
             None
         }
     }
+}
+
+/// True when a whole API group is unknown. The API server says so in plain text, without a `Status` and its reason.
+fn is_unserved(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// A step of a watch that brought nothing.
@@ -152,5 +157,23 @@ fn replace(caches: &Caches, kind: Kind, list: Vec<Value>) {
     }
     for place in &difference.gone {
         caches.0.ear.tell(kind, News::Gone(place, None));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_group_nobody_serves_is_known_to_be_absent() {
+        let said =
+            |reason: &str, code| kube::Error::Api(Status::failure("said", reason).with_code(code).boxed());
+        assert!(is_unserved(&said("Failed to parse error data", 404)));
+        assert!(is_unserved(&said("NotFound", 404)));
+        for (reason, code) in [("Forbidden", 403), ("Failed to parse error data", 503)] {
+            assert!(!is_unserved(&said(reason, code)), "{reason}");
+        }
     }
 }

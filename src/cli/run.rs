@@ -75,7 +75,7 @@ pub struct RunArgs {
     #[arg(long, value_delimiter = ',', requires = "client_ca_file")]
     client_allowed_names: Vec<String>,
     /// How long every webhook configuration and CRD must have been trusting a new authority before it signs
-    #[arg(long, default_value = "1m", value_parser = interval)]
+    #[arg(long, default_value = "1m", value_parser = super::interval)]
     ca_settle: Duration,
     /// Shorter analysis intervals are raised to this
     #[arg(long, default_value = "10s", value_parser = super::interval)]

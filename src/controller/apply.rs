@@ -32,6 +32,16 @@ pub(crate) async fn steps(
             Step::Park => scaling::scale(canary, 0, cx).await?,
             Step::Unpark => scaling::unpark(canary, seen, cx).await?,
             Step::EnsurePrimaryScaler => scaling::ensure(canary, cx).await?,
+            // Observed for no provider that is routed today: such a plan is a fault, and nothing of it is done.
+            Step::Route(split) => {
+                return Err(Error::Blocked(format!(
+                    "provider {} has no router to send {} % to the canary",
+                    canary.provider.as_str(),
+                    split.canary
+                )));
+            }
+            Step::DropScalers => scaling::drop_stale(canary, cx).await?,
+            Step::ForgetConfigs => configs::forget(canary, seen, cx).await?,
             Step::PauseScaler => scaling::pause(canary, true, cx).await?,
             Step::ResumeScaler => scaling::pause(canary, false, cx).await?,
             Step::AddFinalizer => finalizer(wire, true, cx).await?,

@@ -49,7 +49,7 @@ pub(super) async fn complain(error: &Error, object: &DynamicObject, cx: &Context
     let text = error.to_string();
     let topic = match error {
         Error::Cluster(_) => reason.as_str(),
-        Error::Status(_) | Error::Unrecorded { .. } | Error::Blocked(_) => &text,
+        Error::Status(_) | Error::Unrecorded { .. } | Error::Blocked(_) | Error::Panicked(_) => &text,
     };
     if !cx.complaints.is_news(&id, topic) {
         return Ok(());

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, Kind};
 use crate::model::canary::{Canary, TargetKind};
 use crate::model::revision::Revision;
 use crate::workload::config::{self, Copies, Reference, Standing, Write};
+use crate::workload::is_owned_by;
 
 use super::index::config_kind;
 use super::observe::Sight;
@@ -35,8 +36,8 @@ pub(super) fn missing(canary: &Canary, reference: &Reference) -> String {
 
 /// Makes the copies that a primary rendered from `source` as `revision` reads, and tells their names.
 ///
-/// A copy takes the content that was judged. Where that is gone (the original was edited since) the copy stays what
-/// it is: production runs it already.
+/// A copy takes the content that was judged. Where the original was edited since, it takes what was kept of it; where
+/// nothing was, the copy stays what it is: production runs it already.
 pub(super) async fn ensure_copies(
     source: &Value,
     revision: &Revision,
@@ -69,20 +70,28 @@ async fn ensure_copy(
     {
         return Ok(None);
     }
-    let place = place(reference, canary, cx).await;
-    let Some(original) = original else {
-        return match place {
-            Ok((name, Some(_))) => Ok(Some(name)),
-            Ok((_, None)) | Err(Error::Blocked(_)) if reference.optional => Ok(None),
-            Ok((_, None)) => Err(Error::Blocked(missing(canary, reference))),
-            Err(error) => Err(error),
-        };
-    };
-    let (name, live) = place?;
     let judged = revision
         .configs
         .as_ref()
         .and_then(|configs| configs.get(&reference.key()));
+    let place = place(reference, canary, cx).await;
+    let Some(original) = original else {
+        return match place {
+            Ok((name, live)) => {
+                let there = restore(reference, judged, &name, live.as_ref(), canary, cx).await?;
+                if there {
+                    Ok(Some(name))
+                } else if reference.optional {
+                    Ok(None)
+                } else {
+                    Err(Error::Blocked(missing(canary, reference)))
+                }
+            }
+            Err(Error::Blocked(_)) if reference.optional => Ok(None),
+            Err(error) => Err(error),
+        };
+    };
+    let (name, live) = place?;
     if judged.is_none_or(|judged| *judged != config::checksum(&original)) {
         if seen.observed.revision.as_ref() == Some(revision) {
             // It changed since this pass began: what is to be promoted is not what was judged.
@@ -90,21 +99,117 @@ async fn ensure_copy(
                 what: format!("{} {namespace}/{}", kind.kind, reference.name),
             }));
         }
-        if live.is_some() {
+        if restore(reference, judged, &name, live.as_ref(), canary, cx).await? {
             return Ok(Some(name));
         }
     }
+    if let Some(live) = &live {
+        keep(reference, live, seen, canary, cx).await?;
+    }
     let options = &cx.config.rendering;
-    match config::copy(reference.kind, &original, &name, live.as_ref(), canary, options) {
+    let write = config::copy(reference.kind, &original, &name, live.as_ref(), canary, options);
+    carry_out(write, kind, namespace, &name, cx).await?;
+    Ok(Some(name))
+}
+
+async fn carry_out(write: Write, kind: Kind, namespace: &str, name: &str, cx: &Context) -> Result<(), Error> {
+    match write {
         Write::Nothing => {}
         Write::Create(copy) => drop(cx.cluster.create(kind, &copy).await?),
-        Write::Patch(patch) => drop(cx.cluster.merge(kind, namespace, &name, &patch).await?),
+        Write::Patch(patch) => drop(cx.cluster.merge(kind, namespace, name, &patch).await?),
         Write::Recreate(copy) => {
-            cx.cluster.delete(kind, namespace, &name).await?;
+            cx.cluster.delete(kind, namespace, name).await?;
             cx.cluster.create(kind, &copy).await?;
         }
     }
-    Ok(Some(name))
+    Ok(())
+}
+
+/// Gives a copy the content `judged` names, where it is kept; otherwise a copy stays what it is. False when there is
+/// none.
+async fn restore(
+    reference: &Reference,
+    judged: Option<&String>,
+    name: &str,
+    live: Option<&Value>,
+    canary: &Canary,
+    cx: &Context,
+) -> Result<bool, Error> {
+    let (kind, namespace) = (config_kind(reference.kind), canary.id.namespace.as_str());
+    let holds = |object: Option<&Value>| {
+        object.is_some_and(|object| judged.is_some_and(|judged| *judged == config::checksum(object)))
+    };
+    if judged.is_none() || holds(live) {
+        return Ok(live.is_some());
+    }
+    let kept = config::kept_name(&reference.key(), canary);
+    let kept = cx.cluster.get(kind, namespace, &kept).await?;
+    let Some(kept) = kept.filter(|kept| holds(Some(kept)) && is_owned_by(kept, canary)) else {
+        return Ok(live.is_some());
+    };
+    let original = config::as_original(&kept, live);
+    let options = &cx.config.rendering;
+    let write = config::copy(reference.kind, &original, name, live, canary, options);
+    carry_out(write, kind, namespace, name, cx).await?;
+    Ok(true)
+}
+
+/// A copy that holds what is promoted is about to get something else: what it holds is kept until that has proven
+/// itself.
+async fn keep(
+    reference: &Reference,
+    live: &Value,
+    seen: &Sight,
+    canary: &Canary,
+    cx: &Context,
+) -> Result<(), Error> {
+    let status = &seen.observed.status;
+    let promoted = status
+        .promoted_configs
+        .as_ref()
+        .and_then(|configs| configs.get(&reference.key()));
+    if promoted.is_none_or(|promoted| *promoted != config::checksum(live)) {
+        return Ok(());
+    }
+    let judged = status
+        .tracked_configs
+        .as_ref()
+        .and_then(|configs| configs.get(&reference.key()));
+    if judged == promoted {
+        return Ok(());
+    }
+    let (kind, namespace) = (config_kind(reference.kind), canary.id.namespace.as_str());
+    let name = config::kept_name(&reference.key(), canary);
+    let old = cx.cluster.get(kind, namespace, &name).await?;
+    let write = config::keep(reference.kind, live, &name, old.as_ref(), canary);
+    carry_out(write, kind, namespace, &name, cx).await
+}
+
+/// The promotion has proven itself: what only a failure would have needed goes. A Secret that was rotated is not kept
+/// longer than that. The emptied objects stay for the next time: nothing here needs the right to delete a Secret.
+pub(super) async fn forget(canary: &Canary, seen: &Sight, cx: &Context) -> Result<(), Error> {
+    let status = &seen.observed.status;
+    let namespace = canary.id.namespace.as_str();
+    for (key, sum) in status.promoted_configs.iter().flatten() {
+        let now = status
+            .tracked_configs
+            .as_ref()
+            .and_then(|configs| configs.get(key));
+        if now == Some(sum) {
+            continue;
+        }
+        let kind = if key.starts_with("secret/") {
+            Kind::SECRET
+        } else {
+            Kind::CONFIG_MAP
+        };
+        let name = config::kept_name(key, canary);
+        let kept = cx.cluster.get(kind, namespace, &name).await?;
+        if let Some(patch) = kept.as_ref().and_then(config::emptied) {
+            cx.cluster.merge(kind, namespace, &name, &patch).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Where the copy of a config lives: under Flagger's name for it, or one of its own when another Canary's copy has

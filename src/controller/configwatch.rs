@@ -47,6 +47,7 @@ pub(super) async fn follow(
     let plural = config_kind(kind).plural;
     if !may_watch(&client, plural, namespace).await {
         tracing::info!("{plural} may not be watched; those that targets read are looked at every {LOOK:?}");
+        sums.refuse(kind);
         return match kind {
             ConfigKind::ConfigMap => looked_at::<ConfigMap>(kind, client, sums, alarm),
             ConfigKind::Secret => looked_at::<Secret>(kind, client, sums, alarm),

@@ -11,6 +11,7 @@ mod block;
 mod complain;
 mod configs;
 mod configwatch;
+mod contest;
 mod flagger;
 mod gauge;
 mod index;
@@ -21,9 +22,12 @@ mod scaling;
 mod sums;
 mod watch;
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
@@ -34,7 +38,7 @@ use tracing::{Instrument as _, Span};
 use crate::cache::Caches;
 use crate::cluster::{Cluster, ClusterError, Kind};
 use crate::lease::Leadership;
-use crate::model::notice::{Notice, Reason};
+use crate::model::notice::{Notice, Reason, printable};
 use crate::model::parse::{self, Settings};
 use crate::model::status::{self, UnknownStage};
 use crate::net::outbound::Outbound;
@@ -113,13 +117,18 @@ pub enum Error {
     /// A Service or primary cannot be rendered.
     #[error("{0}")]
     Blocked(String),
+    /// A fault of ours that this Canary brings to light.
+    #[error(
+        "the controller failed on this Canary and goes on with the others: {0}; report it with the manifest"
+    )]
+    Panicked(String),
 }
 
 impl Error {
     /// The reason shown on events and conditions.
     pub fn reason(&self) -> Reason {
         match self {
-            Error::Cluster(_) => Reason::ReconcileError,
+            Error::Cluster(_) | Error::Panicked(_) => Reason::ReconcileError,
             Error::Status(_) => Reason::InvalidSpec,
             Error::Unrecorded { .. } | Error::Blocked(_) => Reason::Blocked,
         }
@@ -129,7 +138,7 @@ impl Error {
     fn is_lasting(&self) -> bool {
         match self {
             Error::Cluster(error) => error.is_refusal(),
-            Error::Status(_) | Error::Unrecorded { .. } | Error::Blocked(_) => true,
+            Error::Status(_) | Error::Unrecorded { .. } | Error::Blocked(_) | Error::Panicked(_) => true,
         }
     }
 
@@ -138,9 +147,11 @@ impl Error {
         match self {
             Error::Cluster(error) if error.is_conflict() => Duration::from_millis(100),
             Error::Cluster(error) if !error.is_refusal() => Duration::from_secs(5),
-            Error::Cluster(_) | Error::Status(_) | Error::Unrecorded { .. } | Error::Blocked(_) => {
-                Duration::from_secs(60)
-            }
+            Error::Cluster(_)
+            | Error::Status(_)
+            | Error::Unrecorded { .. }
+            | Error::Blocked(_)
+            | Error::Panicked(_) => Duration::from_secs(60),
         }
     }
 }
@@ -166,7 +177,7 @@ async fn counted(object: &Arc<DynamicObject>, cx: &Arc<Context>) -> Result<Actio
         namespace = object.metadata.namespace,
         stage = Empty,
     );
-    let mut outcome = pass(object, cx).instrument(span).await;
+    let mut outcome = guarded(Box::pin(pass(object, cx).instrument(span))).await;
     let label = match &outcome {
         Ok(_) => "ok",
         Err(Error::Cluster(error)) if error.is_conflict() => "conflict",
@@ -183,6 +194,18 @@ async fn counted(object: &Arc<DynamicObject>, cx: &Arc<Context>) -> Result<Actio
         }
     }
     outcome
+}
+
+/// A panic in a pass ends that pass: one bad object never takes the others with it.
+async fn guarded(pass: impl Future<Output = Result<Action, Error>>) -> Result<Action, Error> {
+    let outcome = AssertUnwindSafe(pass).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| {
+        let words = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(Error::Panicked(printable(words.unwrap_or("no words"))))
+    })
 }
 
 async fn pass(object: &DynamicObject, cx: &Context) -> Result<Action, Error> {
@@ -272,4 +295,20 @@ pub(crate) fn retry(object: &Arc<DynamicObject>, error: &Error, _cx: &Arc<Contex
         );
     }
     Action::requeue(error.retry())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn q39_a_panic_ends_its_own_pass_alone() {
+        #[expect(clippy::panic, reason = "the fault under test")]
+        let broken = guarded(async { panic!("index {} of nothing", 1) }).await;
+        let Err(Error::Panicked(words)) = broken else {
+            unreachable!("{broken:?}");
+        };
+        assert_eq!(words, "index 1 of nothing");
+        assert!(guarded(async { Ok(Action::await_change()) }).await.is_ok());
+    }
 }

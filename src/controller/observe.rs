@@ -16,7 +16,7 @@ use crate::workload::{self, Rendering, SelectorLabel, mirror, primary_name, reco
 
 use super::index::{self, target_kind};
 use super::sums::{self, Content};
-use super::{Context, Error, block, configs};
+use super::{Context, Error, block, configs, contest, scaling};
 
 /// The finalizer of `revertOnDeletion` (Flagger's name).
 pub(crate) const FINALIZER: &str = "finalizer.flagger.app";
@@ -51,7 +51,13 @@ pub(crate) async fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Resu
             revision: None,
             target_equals_primary: false,
             services_ready: false,
+            // Only provider kubernetes gets here; a router reports what it can do and does.
+            routing: None,
             blocked: None,
+            interference: None,
+            left_up: false,
+            stale_scalers: false,
+            polled: None,
             deleting,
             has_finalizer,
             order: wire
@@ -108,6 +114,9 @@ pub(crate) async fn observe(wire: &Value, canary: &Canary, cx: &Context) -> Resu
             sight.observed.target_equals_primary = runs_the_same(&sight, canary, cx).await?;
         }
     }
+    sight.observed.stale_scalers = !scaling::stale(canary, cx).is_empty();
+    sight.observed.polled = cx.sums.unwatched(references.as_deref().unwrap_or_default());
+    contest::look(canary, &mut sight, cx).await?;
     Ok(sight)
 }
 

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use crate::cluster::Kind;
 use crate::model::canary::{Autoscaler, Canary, TargetKind};
-use crate::workload::{scaler, target};
+use crate::workload::{is_owned_by, scaler, target};
 
 use super::apply::write;
 use super::index::{scaler_kind, target_kind};
@@ -85,6 +86,45 @@ pub(super) async fn ensure(canary: &Canary, cx: &Context) -> Result<(), Error> {
         Some(wanted) => write(kind, live.as_ref(), &wanted, cx).await,
         None => Ok(()),
     }
+}
+
+/// The Canary's own autoscalers that its manifest asks for no more: kind and name.
+pub(super) fn stale(canary: &Canary, cx: &Context) -> Vec<(Kind, String)> {
+    let wanted = canary
+        .autoscaler
+        .as_ref()
+        .map(|reference| (scaler_kind(reference.kind), scaler::primary_name(reference)));
+    let mut stale = Vec::new();
+    for kind in [Kind::HPA, Kind::SCALED_OBJECT] {
+        if !cx.caches.keeps(kind) {
+            continue;
+        }
+        for object in cx.caches.within(kind, &canary.id.namespace) {
+            let name = object.pointer("/metadata/name").and_then(Value::as_str);
+            let found = (kind, name.unwrap_or_default().to_owned());
+            let leaving = object.pointer("/metadata/deletionTimestamp").is_some();
+            if is_owned_by(&object, canary) && !leaving && wanted.as_ref() != Some(&found) {
+                stale.push(found);
+            }
+        }
+    }
+    stale
+}
+
+/// Deletes them, and takes back the pause of a ScaledObject that one was made from.
+pub(super) async fn drop_stale(canary: &Canary, cx: &Context) -> Result<(), Error> {
+    let namespace = &canary.id.namespace;
+    for (kind, name) in stale(canary, cx) {
+        let source = name.strip_suffix("-primary").unwrap_or_default();
+        if kind == Kind::SCALED_OBJECT
+            && let Some(object) = find(kind, namespace, source, cx).await?
+            && let Some(patch) = scaler::resume(&object, canary)
+        {
+            cx.cluster.merge(kind, namespace, source, &patch).await?;
+        }
+        cx.cluster.delete(kind, namespace, &name).await?;
+    }
+    Ok(())
 }
 
 /// Keeps the user's autoscaler from acting while the target is parked, or lets it act again. One that is gone needs

@@ -9,9 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 
 use crate::cluster::{self, ClusterError};
-use crate::workload::config::{self, ConfigKind};
+use crate::workload::config::{self, ConfigKind, Reference};
 
 use super::Context;
+use super::configwatch::LOOK;
 use super::index::config_kind;
 
 /// What a config holds.
@@ -70,6 +71,8 @@ struct Tables {
     listed: HashMap<ConfigKind, HashMap<(String, String), u64>>,
     /// Lists in the making.
     listing: HashMap<ConfigKind, HashMap<(String, String), u64>>,
+    /// Kinds that may not be watched.
+    refused: HashSet<ConfigKind>,
 }
 
 /// What is known without asking.
@@ -106,6 +109,27 @@ impl Sums {
             None => tables.read.remove(&key),
         };
         content
+    }
+
+    /// A kind may not be watched.
+    pub(super) fn refuse(&self, kind: ConfigKind) {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.refused.insert(kind);
+    }
+
+    /// Words for a kind among `references` that may not be watched.
+    pub(super) fn unwatched(&self, references: &[Reference]) -> Option<String> {
+        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = references
+            .iter()
+            .map(|reference| reference.kind)
+            .find(|kind| tables.refused.contains(kind))?;
+        Some(format!(
+            "{}s may not be watched; expected the verbs list and watch; until the process is started with them a \
+             change of one is noticed within {} s",
+            kind.as_str(),
+            LOOK.as_secs()
+        ))
     }
 
     /// A watch (re)starts listing.
@@ -253,6 +277,26 @@ mod tests {
         sums.list(KIND);
         assert!(sums.saw(KIND, "ns", "a", 2, true));
         assert_eq!(sums.known(&key("a")), Known::Nothing);
+    }
+
+    #[test]
+    fn a_kind_that_may_not_be_watched_is_told_to_those_who_read_one() {
+        let sums = Sums::default();
+        let reference = |kind: ConfigKind| {
+            [Reference {
+                kind,
+                name: "a".to_owned(),
+                optional: false,
+            }]
+        };
+        assert_eq!(sums.unwatched(&reference(ConfigKind::Secret)), None);
+        sums.refuse(ConfigKind::Secret);
+        let told = sums.unwatched(&reference(ConfigKind::Secret)).unwrap();
+        assert!(
+            told.starts_with("Secrets may not be watched") && told.contains("30 s"),
+            "{told}"
+        );
+        assert_eq!(sums.unwatched(&reference(ConfigKind::ConfigMap)), None);
     }
 
     #[test]

@@ -131,6 +131,15 @@ mod tests {
     }
 
     #[test]
+    fn q27_what_cannot_be_run_is_refused_with_a_reason() {
+        let unknown = task(&payload(&[("type", "ngrinderr"), ("cmd", "x")])).unwrap_err();
+        assert!(unknown.to_string().contains("ngrinderr"), "{unknown}");
+        for kind in ["cmd", "bash"] {
+            assert_eq!(task(&payload(&[("type", kind)])), Err(NoTask::NoCommand));
+        }
+    }
+
+    #[test]
     fn metadata_decides() {
         assert_eq!(task(&payload(&[])), Err(NoTask::NoMetadata));
         assert_eq!(task(&payload(&[("type", "cmd")])), Err(NoTask::NoCommand));

@@ -85,8 +85,10 @@ pub fn canonical(value: &Value, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn key_order_and_nulls_do_not_matter() {
@@ -118,6 +120,66 @@ mod tests {
         assert!(one.starts_with(&template) && one.len() == template.len() + 17);
         assert_ne!(one, with(&[("configmap/app", "2")]).identity());
         assert_ne!(one, with(&[("secret/app", "1")]).identity());
+    }
+
+    /// Any small JSON value.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-2..3_i64).prop_map(Value::from),
+            "[ab\"]{0,2}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                proptest::collection::btree_map("[a-c]", inner, 0..3)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// The same with every object's members in reverse, and a null member more.
+    fn turned(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let mut turned = serde_json::Map::new();
+                turned.insert("zz".to_owned(), Value::Null);
+                for (key, member) in map.iter().rev() {
+                    turned.insert(key.clone(), self::turned(member));
+                }
+                Value::Object(turned)
+            }
+            Value::Array(items) => items.iter().map(turned).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+        }
+    }
+
+    /// What is left when nothing depends on order or nulls.
+    fn without_nulls(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let mut kept: Vec<_> = map.iter().filter(|(_, member)| !member.is_null()).collect();
+                kept.sort_by(|a, b| a.0.cmp(b.0));
+                Value::Object(
+                    kept.into_iter()
+                        .map(|(key, member)| (key.clone(), without_nulls(member)))
+                        .collect(),
+                )
+            }
+            Value::Array(items) => items.iter().map(without_nulls).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_hash_is_the_content_and_nothing_else(one in any_json(), other in any_json()) {
+            let first = hash(&one);
+            prop_assert_eq!(&first, &hash(&turned(&one)));
+            prop_assert!(first.len() == VERSION.len() + 32 && !is_foreign(&first));
+            prop_assert_eq!(first == hash(&other), without_nulls(&one) == without_nulls(&other));
+        }
     }
 
     #[test]

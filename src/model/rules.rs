@@ -273,6 +273,7 @@ rules! {
         TARGET_SELECTOR_SHARED = "target-selector-shared" [53] Error: "another workload has the same label: their pods would be mixed", "give the workload a label value of its own";
         TARGET_LABEL = "target-label-differs" [54] Warning: "affinity and spread rules name this label; Flagger rewrites only values equal to the name", "make the label value the workload's name";
         PRIMARY_FOREIGN = "primary-foreign" [55] Error: "it would be taken as the primary and overwritten", "rename or delete it";
+        LEFTOVER = "left-by-deleted-canary" [78] Warning: "the garbage collector deletes what its Canary owned: this one starts once it is gone, and what it serves goes down with it", "wait, or keep the name of the Canary";
         APEX_TAKEN = "service-taken" [60] Error: "two Canaries would fight over one Service", "give each its own service.name";
         APEX_FOREIGN = "service-foreign" [61] Error: "another controller owns the Service and would fight over its selector", "rename the Service in spec.service.name";
         APEX_TYPE = "service-type" [61] Warning: "the type is kept; an ExternalName routes nowhere", "use a ClusterIP Service";

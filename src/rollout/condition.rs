@@ -1,5 +1,5 @@
 //! The conditions a decision writes: `Promoted` as Flagger does; of ours `Ready`, and while they are true `Stalled`,
-//! `InvalidSpec` and `Conflict`.
+//! `InvalidSpec`, `Conflict` and `ConfigsPolled` (`Contested` is kept beside what it tells of).
 //!
 //! Conditions are output, never memory: no decision reads them, except to see whether it would write the same.
 
@@ -19,6 +19,9 @@ pub const READY: &str = "Ready";
 pub const INVALID_SPEC: &str = "InvalidSpec";
 /// Ours, beside `Stalled`: an object or target the Canary needs belongs to somebody else.
 pub const CONFLICT: &str = "Conflict";
+
+/// Ours: changes of ConfigMaps or Secrets are noticed late, because they may not be watched.
+pub const POLLED: &str = "ConfigsPolled";
 
 /// Reasons of `Stalled` that mean that something belongs to somebody else.
 const CONFLICTS: [&str; 5] = [
@@ -120,6 +123,14 @@ pub(super) fn ready(status: &mut Status, now: Timestamp) {
         }
     };
     set(status, READY, word, &reason, &message, now);
+}
+
+/// Writes `ConfigsPolled` while `why` is given.
+pub(super) fn polled(status: &mut Status, why: Option<&str>, now: Timestamp) {
+    match why {
+        Some(why) => drop(set(status, POLLED, "True", "Forbidden", why, now)),
+        None => unset(status, POLLED),
+    }
 }
 
 fn of_stage(stage: Stage) -> (&'static str, &'static str) {

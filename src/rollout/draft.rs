@@ -11,10 +11,12 @@ use crate::model::canary::{Canary, HookKind};
 use crate::model::notice::{Notice, Reason};
 use crate::model::order::{self, Malformed, Order, Verb};
 use crate::model::revision::Revision;
+use crate::model::split::Split;
 use crate::model::status::{CheckRecord, Failure, HISTORY, LastOrder, Reply, Stage, Status};
 
 use super::change;
 use super::condition::{self, whole_second};
+use super::contest;
 use super::observed::{Observed, Seen};
 use super::pass::scales;
 use super::plan::{Announcement, Plan, Step};
@@ -53,12 +55,26 @@ impl<'a> Draft<'a> {
         {
             self.step(Step::EnsurePrimary(revision));
         }
-        if !self.seen.services_ready {
+        if self.seen.stale_scalers {
+            self.step(Step::DropScalers);
+        }
+        let may_correct = contest::services(self);
+        if !self.seen.services_ready && may_correct {
             self.step(Step::EnsureServices);
             if self.primary_serves() {
                 self.step(Step::EnsureApex);
             }
         }
+    }
+
+    /// What was seen.
+    pub(super) fn seen(&self) -> &'a Observed {
+        self.seen
+    }
+
+    /// The time of this pass.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// True when the primary can take traffic.
@@ -99,7 +115,9 @@ impl<'a> Draft<'a> {
 
     /// Scales the target to zero, unless the apex may still send it traffic and there is no primary to take over.
     pub(super) fn park(&mut self) {
-        let routed = self.seen.services_ready || self.steps.contains(&Step::EnsureApex);
+        let apex = self.seen.services_ready || self.steps.contains(&Step::EnsureApex);
+        // Routes first: what still has traffic is parked once it has none.
+        let routed = apex && self.seen.routing.is_none_or(|routing| routing.split.is_none());
         if !routed || !scales(self.canary.target.kind) {
             return;
         }
@@ -107,6 +125,15 @@ impl<'a> Draft<'a> {
             self.step(Step::PauseScaler);
         }
         self.step(Step::Park);
+    }
+
+    /// Splits traffic, where there is a router.
+    pub(super) fn route(&mut self, split: Split) {
+        let Some(routing) = self.seen.routing else { return };
+        self.status.canary_weight = split.canary;
+        if routing.split != split {
+            self.step(Step::Route(split));
+        }
     }
 
     /// Says something once the status is stored.
@@ -121,12 +148,10 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Moves on to a stage. Iterations and failed checks are the caller's; the canary weight of provider
-    /// kubernetes is always 0.
+    /// Moves on to a stage. Iterations, failed checks and the canary's weight are the caller's.
     pub(super) fn enter(&mut self, stage: Stage) {
         self.status.stage = stage;
         self.status.progress = None;
-        self.status.canary_weight = 0;
         condition::promoted(&mut self.status, stage, self.canary.target.kind, self.now);
     }
 
@@ -209,6 +234,10 @@ impl<'a> Draft<'a> {
     /// The plan of a Canary that is acted on.
     pub(super) fn finish(mut self) -> Plan {
         condition::unstall(&mut self.status);
+        // Provider kubernetes has no weights. Where nothing is done, what another program wrote there stays.
+        if self.seen.routing.is_none() {
+            self.status.canary_weight = 0;
+        }
         self.close()
     }
 
@@ -235,6 +264,7 @@ impl<'a> Draft<'a> {
     /// The plan as it is. `lastTransitionTime` moves with every write and only then.
     pub(super) fn close(mut self) -> Plan {
         self.status.observed_generation = self.canary.generation;
+        condition::polled(&mut self.status, self.seen.polled.as_deref(), self.now);
         condition::ready(&mut self.status, self.now);
         if self.status != self.seen.status {
             self.status.last_transition = Some(whole_second(self.now));

@@ -7,6 +7,7 @@
 pub mod analysis;
 mod change;
 mod condition;
+mod contest;
 mod draft;
 pub mod next;
 pub mod observed;
@@ -17,8 +18,10 @@ pub mod question;
 pub mod readiness;
 pub mod rejected;
 pub mod stage;
+mod strategy;
 
 pub use change::checksum;
-pub use condition::{CONFLICT, INVALID_SPEC, READY, STALLED};
+pub use condition::{CONFLICT, INVALID_SPEC, POLLED, READY, STALLED};
+pub use contest::{CALM, CONTESTED};
 pub use order::given_for;
-pub use stage::progress::iterations;
+pub use strategy::iterations;

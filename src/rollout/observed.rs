@@ -2,6 +2,7 @@
 
 use crate::model::order::{Malformed, Order};
 use crate::model::revision::Revision;
+use crate::model::split::{Capabilities, Split};
 use crate::model::status::Status;
 
 /// One snapshot of a Canary's surroundings.
@@ -19,10 +20,20 @@ pub struct Observed {
     pub target_equals_primary: bool,
     /// True once the three Services exist as rendered and the apex selects the primary.
     pub services_ready: bool,
+    /// The provider's router, if it has one: provider kubernetes sends everybody to the primary.
+    pub routing: Option<Routing>,
     /// Why the surroundings cannot be acted on (target lacks a selector label, a `-primary` object belongs to
     /// somebody else, an apex Service another controller owns, a Flagger controller is alive, another Canary has
     /// the target). `None`: nothing blocks.
     pub blocked: Option<Block>,
+    /// Something of ours that somebody else changed since the bootstrap.
+    pub interference: Option<Interference>,
+    /// The target has pods although nothing runs, and we were the last to scale it.
+    pub left_up: bool,
+    /// Autoscalers of ours that the manifest does not ask for any more.
+    pub stale_scalers: bool,
+    /// Why changes of configs are noticed late, if they are.
+    pub polled: Option<String>,
     /// `metadata.deletionTimestamp` is set.
     pub deleting: bool,
     /// Our finalizer (`finalizer.flagger.app`) is on the object.
@@ -31,6 +42,15 @@ pub struct Observed {
     pub order: Option<Result<Order, Malformed>>,
     /// Why no analysis may be skipped here, if a policy says so: then promote is refused with these words.
     pub skip_forbidden: Option<String>,
+}
+
+/// A router, and what it does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routing {
+    /// What it can do.
+    pub can: Capabilities,
+    /// How traffic is split.
+    pub split: Split,
 }
 
 /// Something outside the spec that keeps the controller from acting.
@@ -45,6 +65,39 @@ pub struct Block {
 impl Block {
     /// Reason of the block while a Flagger controller is alive: it owns every decision, even about finalizers.
     pub const FLAGGER_ACTIVE: &'static str = "FlaggerActive";
+}
+
+/// A field of ours that somebody else set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interference {
+    /// What was changed.
+    pub changed: Changed,
+    /// The object and the field: `Service podinfo.test: spec.selector`.
+    pub field: String,
+    /// Who did: a program by its marks, else the field manager.
+    pub manager: String,
+    /// It may be put right: not somebody's own wish, such as `kubectl scale`.
+    pub reconciled: bool,
+    /// Condition reason, CamelCase.
+    pub reason: &'static str,
+    /// What the field is.
+    pub found: String,
+    /// What it should be.
+    pub expected: String,
+    /// What makes the two live together.
+    pub cure: String,
+}
+
+/// What somebody else changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// A Service of the Canary; the flag says that clients reach the target now.
+    Service {
+        /// The apex selects pods of the target.
+        to_target: bool,
+    },
+    /// The replicas of a parked target.
+    Replicas,
 }
 
 /// A workload as observed.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::model::canary::{Canary, Hook, HookKind, TargetKind};
 use crate::model::order::Order;
 use crate::model::revision::Revision;
+use crate::model::split::{Capabilities, Split};
 use crate::model::status::Stage;
 
 use super::draft::Draft;
@@ -158,6 +159,16 @@ impl<'a> Pass<'a> {
             Some(Answer::Refused(why) | Answer::Error(why) | Answer::NoValues(why)) => Ok(Err(why)),
             Some(Answer::Value(_)) => Ok(Err("the answer is a number")),
         }
+    }
+
+    /// What the provider's router can do.
+    pub(super) fn can(&self) -> Capabilities {
+        self.seen.routing.map(|routing| routing.can).unwrap_or_default()
+    }
+
+    /// How traffic is split now.
+    pub(super) fn split(&self) -> Split {
+        self.seen.routing.map_or(Split::NONE, |routing| routing.split)
     }
 
     /// True for targets that have replicas.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::notice::Notice;
 use crate::model::revision::Revision;
+use crate::model::split::Split;
 use crate::model::status::{Stage, Status};
 
 use super::question::Question;
@@ -59,12 +60,18 @@ pub enum Step {
     Record(Revision),
     /// Copy the recorded revision to the primary.
     Promote(Revision),
+    /// Split traffic so (providers with a router).
+    Route(Split),
     /// Scale the target to zero.
     Park,
     /// Scale the target up from zero (to the scaler's minimum, its own or the primary's replicas).
     Unpark,
     /// Create or refresh the primary's autoscaler.
     EnsurePrimaryScaler,
+    /// Delete the Canary's own autoscalers that the manifest asks for no more, and let the targets' act again.
+    DropScalers,
+    /// Forget the copies of configs that only a promotion that fails would need.
+    ForgetConfigs,
     /// Stop the target's autoscaler from acting while the target is parked.
     PauseScaler,
     /// Let the target's autoscaler act again.

@@ -18,6 +18,9 @@ use super::judge::{Cause, Verdict};
 const WARNING: usize = 256;
 /// Bytes of all warnings of an answer; beyond 4096 the API server starts cutting.
 const WARNINGS: usize = 3840;
+/// Mistakes told at once. Nobody reads more, and a list of thousands of items, each wrong, would make an answer larger
+/// than the object.
+const CAUSES: usize = 100;
 
 /// A request without a review to answer: a `metav1.Status`, which the API server shows to the user.
 #[derive(Debug)]
@@ -137,14 +140,23 @@ pub(super) fn admission(uid: &str, verdict: Verdict) -> Response {
 
 /// 422 `Invalid`, one cause per violation; the message joins them all for clients that show only that.
 fn invalid(group: &str, kind: &str, name: &str, causes: &[Cause]) -> Value {
-    let listed: Vec<Value> = causes
+    let told = &causes[..causes.len().min(CAUSES)];
+    let mut listed: Vec<Value> = told
         .iter()
         .map(|cause| json!({ "reason": cause.reason, "message": cause.message, "field": cause.field }))
         .collect();
-    let joined: Vec<String> = causes
+    let mut joined: Vec<String> = told
         .iter()
         .map(|cause| format!("{}: {}", cause.field, cause.message))
         .collect();
+    if told.len() < causes.len() {
+        let more = format!(
+            "and {} more mistakes; `verdigris lint` prints all of them",
+            causes.len() - told.len()
+        );
+        listed.push(json!({ "reason": "FieldValueInvalid", "message": more, "field": "spec" }));
+        joined.push(more);
+    }
     json!({
         "status": "Failure",
         "reason": "Invalid",
@@ -224,6 +236,26 @@ mod tests {
         assert_eq!(out[0], "two lines and a bell");
         assert_eq!(out.len(), 2);
         assert_eq!(out[1].chars().count(), WARNING);
+    }
+
+    #[test]
+    fn an_answer_is_not_larger_than_the_mistakes_a_person_reads() {
+        let cause = |number: usize| Cause {
+            reason: "FieldValueInvalid",
+            message: "x".to_owned(),
+            field: format!("spec.a[{number}]"),
+            code: crate::model::violation::Code("x"),
+        };
+        for (count, listed) in [(1, 1), (CAUSES, CAUSES), (CAUSES + 7, CAUSES + 1)] {
+            let causes: Vec<Cause> = (0..count).map(cause).collect();
+            let status = invalid("g", "K", "n", &causes);
+            let told = status["details"]["causes"].as_array().unwrap();
+            assert_eq!(told.len(), listed);
+            if count > CAUSES {
+                let last = told.last().unwrap()["message"].as_str().unwrap();
+                assert!(last.starts_with("and 7 more mistakes"), "{last}");
+            }
+        }
     }
 
     #[test]

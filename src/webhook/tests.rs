@@ -161,6 +161,29 @@ fn what_is_in_the_way_is_refused_by_field() {
             vec!["primary-foreign spec.targetRef.name"],
         ),
         (
+            "a primary of another Canary",
+            vec![
+                shop.clone(),
+                web(json!({})),
+                (
+                    Kind::DEPLOYMENT,
+                    deployment("shop-primary", &owned("Canary", "web")),
+                ),
+            ],
+            vec!["primary-foreign spec.targetRef.name"],
+        ),
+        (
+            "a primary whose Canary is gone",
+            vec![
+                shop.clone(),
+                (
+                    Kind::DEPLOYMENT,
+                    deployment("shop-primary", &owned("Canary", "old")),
+                ),
+            ],
+            vec![],
+        ),
+        (
             "a primary of its own",
             vec![
                 shop,

@@ -11,10 +11,16 @@ use serde_json::{Value, json};
 use crate::model::canary::Canary;
 use crate::model::revision;
 
-use super::{Options, controller_owner, filtered, is_owned_by, owner_reference, patch};
+use super::{CANARY_LABEL, Options, controller_owner, filtered, is_owned_by, owner_reference, patch};
 
 /// Annotation that keeps a ConfigMap or Secret out of tracking when its value starts with `disable`.
 pub const TRACKING: &str = "flagger.app/config-tracking";
+
+/// Annotation on what is kept of a copy: the copy's name.
+pub const KEPT: &str = "verdigris.dev/kept-of";
+
+/// Annotation on what is kept of a Secret: the copy's type.
+const KEPT_TYPE: &str = "verdigris.dev/kept-type";
 
 /// Secret types whose content is tracked; pods read the others (service account tokens, pull secrets) as they are.
 const SECRET_TYPES: [&str; 4] = [
@@ -265,6 +271,79 @@ pub fn own_name(name: &str, canary: &Canary) -> String {
     format!("{name}-{}-primary", canary.target.name)
 }
 
+/// The name of the object that keeps what a copy held when it was promoted last: `<canary>-kept-<10 hex digits>`. The
+/// digits depend on the Canary's uid too, as those of a recorded revision do.
+pub fn kept_name(key: &str, canary: &Canary) -> String {
+    let hash = revision::hash(&json!([canary.id.uid, "kept", key]));
+    let short: String = hash.chars().skip(revision::VERSION.len()).take(10).collect();
+    let stem: String = canary.id.name.chars().take(253 - 16).collect();
+    format!("{}-kept-{short}", stem.trim_end_matches(['-', '.']))
+}
+
+/// The object that keeps what `copy` holds, given what is there. Of the same kind: the content of a Secret is in no
+/// other object than a Secret. Its own type is Opaque, so that it can always be written over.
+pub fn keep(kind: ConfigKind, copy: &Value, name: &str, live: Option<&Value>, canary: &Canary) -> Write {
+    let mut kept = live.cloned().unwrap_or_else(|| {
+        json!({
+            "apiVersion": "v1",
+            "kind": kind.as_str(),
+            "metadata": {
+                "name": name,
+                "namespace": canary.id.namespace,
+                "labels": { CANARY_LABEL: canary.id.uid },
+                "ownerReferences": [owner_reference(canary)],
+            },
+        })
+    });
+    kept["metadata"]["annotations"][KEPT] = copy.pointer("/metadata/name").cloned().unwrap_or_default();
+    if kind == ConfigKind::Secret {
+        let kept_type = copy.get("type").cloned().unwrap_or_else(|| json!("Opaque"));
+        kept["metadata"]["annotations"][KEPT_TYPE] = kept_type;
+        kept["type"] = json!("Opaque");
+    }
+    for part in ["data", "binaryData"] {
+        match copy.get(part) {
+            Some(value) => kept[part] = value.clone(),
+            None => {
+                if let Some(map) = kept.as_object_mut() {
+                    map.remove(part);
+                }
+            }
+        }
+    }
+    match live {
+        None => Write::Create(kept),
+        Some(live) => patch::merge(live, &kept).map_or(Write::Nothing, Write::Patch),
+    }
+}
+
+/// The merge patch that takes the content out of what was kept; `None` when there is none.
+pub fn emptied(kept: &Value) -> Option<Value> {
+    let mut parts = serde_json::Map::new();
+    for part in ["data", "binaryData"] {
+        if kept.get(part).is_some_and(|part| !part.is_null()) {
+            parts.insert(part.to_owned(), Value::Null);
+        }
+    }
+    (!parts.is_empty()).then_some(Value::Object(parts))
+}
+
+/// What was kept, as the original a copy is made from: with the type and labels the copy has.
+pub fn as_original(kept: &Value, copy: Option<&Value>) -> Value {
+    let mut original = kept.clone();
+    original["metadata"]["labels"] = copy
+        .and_then(|copy| copy.pointer("/metadata/labels"))
+        .cloned()
+        .unwrap_or_else(|| json!({}));
+    let kept_type = kept
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(KEPT_TYPE));
+    if let Some(kept_type) = kept_type {
+        original["type"] = kept_type.clone();
+    }
+    original
+}
+
 /// Why a copy is not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -445,6 +524,52 @@ mod tests {
                 optional
             );
         }
+    }
+
+    #[test]
+    fn what_was_promoted_is_kept_in_an_object_of_the_same_kind_and_comes_back() {
+        let canary = canary();
+        let promoted = json!({
+            "metadata": {"name": "key-primary", "labels": {"team": "a"}}, "type": "kubernetes.io/basic-auth",
+            "data": {"password": "b25l"},
+        });
+        let name = kept_name("secret/key", &canary);
+        assert_ne!(name, kept_name("configmap/key", &canary));
+        let Write::Create(kept) = keep(ConfigKind::Secret, &promoted, &name, None, &canary) else {
+            panic!("nothing was there");
+        };
+        assert_eq!(
+            (&kept["kind"], &kept["data"]),
+            (&json!("Secret"), &promoted["data"])
+        );
+        assert_eq!(kept["metadata"]["ownerReferences"][0]["uid"], "uid-1");
+        assert_eq!(checksum(&kept), checksum(&promoted));
+        assert_eq!(kept["type"], "Opaque", "it can be written over whatever comes");
+        assert_eq!(emptied(&kept), Some(json!({"data": null})));
+        assert_eq!(emptied(&json!({"metadata": {}})), None);
+        let again = keep(ConfigKind::Secret, &promoted, &name, Some(&kept), &canary);
+        assert_eq!(again, Write::Nothing);
+
+        let mut overwritten = promoted.clone();
+        overwritten["data"] = json!({"password": "dHdv"});
+        let original = as_original(&kept, Some(&overwritten));
+        let options = Options {
+            include_label_prefix: vec!["*".to_owned()],
+            ..Options::default()
+        };
+        let restored = copy(
+            ConfigKind::Secret,
+            &original,
+            "key-primary",
+            Some(&overwritten),
+            &canary,
+            &options,
+        );
+        assert_eq!(
+            restored,
+            Write::Patch(json!({"data": {"password": "b25l"}})),
+            "content alone, no labels of what was kept"
+        );
     }
 
     #[test]

@@ -171,3 +171,54 @@ pub(crate) fn filtered(source: Option<&Value>, options: &Options) -> Map<String,
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::service::Role;
+    use super::*;
+    use crate::workload::config::Copies;
+    use crate::workload::fixture::{canary, deployment};
+
+    fn selects(selector: &Value, labels: &Value) -> bool {
+        let selector = selector.as_object().unwrap();
+        !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    proptest! {
+        /// Whatever tells the target's pods: each Service reaches the pods it is for, and no others.
+        #[test]
+        fn services_reach_their_own_pods_and_no_others(
+            labels in proptest::collection::btree_map("app|name|tier|x/y", "[a-z]{1,3}(-primary|-canary)?", 0..4),
+            more in proptest::collection::btree_map("color|size", "[a-z]{1,2}", 0..2),
+        ) {
+            let (canary, options) = (canary(), Options::default());
+            let mut target = deployment();
+            let pods: BTreeMap<&String, &String> = labels.iter().chain(&more).collect();
+            target["spec"]["selector"]["matchLabels"] = json!(labels);
+            target["spec"]["template"]["metadata"]["labels"] = json!(pods);
+            let Some(label) = selector_label(&target, &options) else {
+                prop_assert!(!labels.contains_key("app") && !labels.contains_key("name"));
+                return Ok(());
+            };
+            prop_assert_eq!(&label.key, if labels.contains_key("app") { "app" } else { "name" });
+            let copies = Copies::new();
+            let rendering = Rendering { canary: &canary, label: &label, options: &options, copies: &copies };
+            let source = record::source(TargetKind::Deployment, &target);
+            let primary = primary::render(&source, None, &revision::Revision::default(), &rendering);
+            let of = |object: &Value| object["spec"]["template"]["metadata"]["labels"].clone();
+            let own = &primary["spec"]["selector"]["matchLabels"];
+            prop_assert!(selects(own, &of(&primary)), "a primary that selects its own pods");
+            prop_assert!(!selects(own, &of(&target)));
+            for (role, reaches_primary) in [(Role::Apex, true), (Role::Primary, true), (Role::Canary, false)] {
+                let service = service::render(&canary, role, &label, &target);
+                let selector = &service["spec"]["selector"];
+                prop_assert_eq!(selects(selector, &of(&primary)), reaches_primary);
+                prop_assert_eq!(selects(selector, &of(&target)), !reaches_primary);
+            }
+        }
+    }
+}

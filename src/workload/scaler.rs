@@ -173,6 +173,19 @@ pub fn pause(scaler: &Autoscaler, source: &Value, paused: bool) -> Option<Value>
     }
 }
 
+/// The merge patch that takes our pause off a ScaledObject that the Canary names no more; `None` when it is not
+/// paused by us or scales something else.
+pub fn resume(source: &Value, canary: &Canary) -> Option<Value> {
+    let paused = source
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(PAUSED));
+    let scales = source
+        .pointer("/spec/scaleTargetRef/name")
+        .and_then(Value::as_str);
+    (paused == Some(&json!("0")) && scales == Some(canary.target.name.as_str()))
+        .then(|| json!({ "metadata": { "annotations": { PAUSED: null } } }))
+}
+
 /// The least replicas the autoscaler keeps, when that is more than one.
 pub fn minimum(scaler: &Autoscaler, source: &Value) -> Option<i64> {
     let field = match scaler.kind {
@@ -442,6 +455,19 @@ mod tests {
             );
         }
         assert_eq!(pause(&hpa(), &source(&hpa()), true), None);
+    }
+
+    #[test]
+    fn only_our_pause_of_the_targets_own_is_taken_back() {
+        let paused = source(&keda());
+        let taken = json!({ "metadata": { "annotations": { PAUSED: null } } });
+        assert_eq!(resume(&paused, &canary()), Some(taken));
+        let mut other = paused.clone();
+        other["spec"]["scaleTargetRef"]["name"] = json!("other");
+        assert_eq!(resume(&other, &canary()), None);
+        let mut theirs = paused;
+        theirs["metadata"]["annotations"][PAUSED] = json!("3");
+        assert_eq!(resume(&theirs, &canary()), None);
     }
 
     #[test]

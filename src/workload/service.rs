@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::canary::{Canary, Metadata, PortRef};
+use crate::model::names;
 
 use super::{SelectorLabel, controller_owner, is_owned_by, owner_reference, same};
 
@@ -100,6 +101,10 @@ pub fn reconcile(
     wanted["spec"]["ports"] = Value::Array(merged_ports(&ports(canary, target), live, owned));
     let mut changed = differs(&wanted, live, "/spec/selector") || differs(&wanted, live, "/spec/ports");
     if owned {
+        if let Some(distribution) = &canary.service.traffic_distribution {
+            wanted["spec"]["trafficDistribution"] = json!(distribution);
+            changed = changed || differs(&wanted, live, "/spec/trafficDistribution");
+        }
         let unmanaged = &canary.service.unmanaged;
         let labels = with_unmanaged(
             labels(canary, role, label),
@@ -277,7 +282,7 @@ fn discovered(canary: &Canary, target: &Value) -> Vec<Value> {
                 Some(PortRef::Name(target)) => port_name == Some(target.as_str()),
                 None => number == i64::from(service.port),
             };
-            let name = port_name.map_or_else(|| format!("tcp-{container_name}-{index}"), str::to_owned);
+            let name = port_name.map_or_else(|| generated(container_name, index, number), str::to_owned);
             let key = (number, protocol.to_owned());
             if is_target || names.contains(&name) || numbers.contains(&key) {
                 continue;
@@ -288,6 +293,16 @@ fn discovered(canary: &Canary, target: &Value) -> Vec<Value> {
         }
     }
     found
+}
+
+/// Flagger's name for a port without one; that of a container with a very long name is no name of a port.
+fn generated(container: &str, index: usize, number: i64) -> String {
+    let name = format!("tcp-{container}-{index}");
+    if name.len() <= names::LABEL_MAX {
+        name
+    } else {
+        format!("tcp-{number}-{index}")
+    }
 }
 
 /// The live list with the Canary's ports in it. `owned`: ports that are not the Canary's go.
@@ -528,6 +543,62 @@ mod tests {
         }
         canary.service.port_discovery = false;
         assert_eq!(shown(&render(&canary, Role::Apex, &label(), &target)).len(), 1);
+    }
+
+    /// flagger-behaviour §4.1, what an API server would refuse or Flagger never changes.
+    #[test]
+    fn a_service_of_ours_follows_the_canary_and_keeps_its_address() {
+        let mut canary = canary();
+        let mut live = stored(render(&canary, Role::Apex, &label(), &deployment()));
+        live["spec"]["clusterIP"] = json!("10.0.0.7");
+        live["spec"]["sessionAffinity"] = json!("ClientIP");
+        assert_eq!(
+            reconcile(&canary, Role::Apex, &label(), &deployment(), Some(&live)),
+            Ok(None)
+        );
+        canary.service.traffic_distribution = Some("PreferSameZone".to_owned());
+        canary.service.headless = true;
+        let wanted = reconcile(&canary, Role::Apex, &label(), &deployment(), Some(&live))
+            .unwrap()
+            .unwrap();
+        assert_eq!(wanted["spec"]["trafficDistribution"], "PreferSameZone");
+        assert_eq!(
+            (&wanted["spec"]["clusterIP"], &wanted["spec"]["sessionAffinity"]),
+            (&json!("10.0.0.7"), &json!("ClientIP")),
+            "an address never changes"
+        );
+        let mut adopted = live;
+        adopted["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .remove("ownerReferences");
+        assert_eq!(
+            reconcile(&canary, Role::Apex, &label(), &deployment(), Some(&adopted)),
+            Ok(None),
+            "what is adopted keeps it"
+        );
+    }
+
+    #[test]
+    fn ports_that_cannot_be_are_not_made() {
+        let mut canary = canary();
+        canary.service.port_discovery = true;
+        let long = "c".repeat(63);
+        let containers = json!([
+            {"name": "istio-proxy", "ports": [{"containerPort": 15000}]},
+            {"name": "envoy", "ports": [{"containerPort": 15001}]},
+            {"name": long, "ports": [{"containerPort": 7000}, {"containerPort": 7001, "protocol": "UDP"}]},
+        ]);
+        let mut target = target(containers);
+        target["spec"]["template"]["spec"]["initContainers"] =
+            json!([{"name": "sidecar", "restartPolicy": "Always", "ports": [{"containerPort": 8000}]}]);
+        let made = render(&canary, Role::Apex, &label(), &target);
+        let found: Vec<String> = shown(&made).into_iter().skip(1).collect();
+        assert_eq!(
+            found,
+            ["tcp-7000-0 7000/TCP->7000", "tcp-7001-1 7001/UDP->7001"],
+            "proxies and init containers are not scanned"
+        );
     }
 
     #[test]

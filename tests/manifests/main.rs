@@ -156,6 +156,33 @@ fn pods_may_do_nothing_and_never_lead_alone() {
     }
 }
 
+/// What a Canary can name can be read, whichever way the manifests are installed.
+#[test]
+fn q49_everything_a_canary_names_can_be_read() {
+    let granted: Vec<Value> = documents("base/rbac.yaml")
+        .iter()
+        .flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default())
+        .collect();
+    for resource in [
+        "canaries",
+        "metrictemplates",
+        "alertproviders",
+        "deployments",
+        "daemonsets",
+        "services",
+        "configmaps",
+        "secrets",
+        "horizontalpodautoscalers",
+        "scaledobjects",
+    ] {
+        let readable = granted.iter().any(|rule| {
+            let has = |list: &str, word: &str| rule[list].as_array().unwrap().contains(&word.into());
+            has("resources", resource) && has("verbs", "get") && rule.get("resourceNames").is_none()
+        });
+        assert!(readable, "{resource}");
+    }
+}
+
 #[test]
 fn rights_are_least() {
     for object in documents("base/rbac.yaml") {
@@ -187,4 +214,37 @@ fn rights_are_least() {
             }
         }
     }
+}
+
+/// Every example is listed where people look, and speaks of the fields that are ours.
+#[test]
+fn examples_are_listed_and_read() {
+    let listed = fs::read_to_string(folder().join("examples/README.md")).unwrap();
+    let mut count = 0;
+    for entry in fs::read_dir(folder().join("examples")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let is_manifest = Path::new(&name)
+            .extension()
+            .is_some_and(|extension| extension == "yaml");
+        if !is_manifest {
+            continue;
+        }
+        assert!(listed.contains(&format!("({name})")), "{name} is not listed");
+        for document in documents(&format!("examples/{name}")) {
+            assert!(document["kind"].is_string(), "{name}");
+            if document["kind"] == "Canary" {
+                let settings = verdigris::model::parse::Settings::default();
+                let parsed = verdigris::model::parse::canary(&document, &settings);
+                assert!(parsed.canary.is_some(), "{name}: {:?}", parsed.report);
+            } else {
+                let text = document.to_string();
+                let ours = ["replicas", "rebase-rules"]
+                    .iter()
+                    .any(|word| text.contains(word));
+                assert!(ours, "{name}: {text}");
+            }
+        }
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
 }

@@ -9,14 +9,25 @@
     reason = "a test that cannot go on has failed; builders take what they build from"
 )]
 
+mod alerts;
+mod configs;
+mod contest;
+mod fair;
 mod kill;
 mod leaders;
+mod scalers;
 mod takeover;
 mod terminal;
 mod world;
 
 use serde_json::{Value, json};
 use world::{NAMESPACE, World, stalled};
+
+/// A condition of a Canary, if it has it.
+fn condition<'a>(canary: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = canary["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == kind)
+}
 
 /// A Deployment or DaemonSet.
 fn workload(kind: &str, name: &str, pod: &Value) -> Value {

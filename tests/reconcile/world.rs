@@ -53,6 +53,7 @@ pub(crate) struct World {
     denied: rights::Denied,
     calls: Arc<Mutex<Vec<String>>>,
     controller: Option<JoinHandle<Result<(), String>>>,
+    stopper: Option<tokio::sync::oneshot::Sender<()>>,
     pub(crate) stub: Stub,
     pub(crate) tracking: bool,
 }
@@ -94,6 +95,7 @@ impl World {
             denied,
             calls,
             controller: None,
+            stopper: None,
             stub: Stub::start().await,
             tracking: true,
         }
@@ -108,7 +110,13 @@ impl World {
 
     /// Starts a controller, after the last one was killed.
     pub(crate) fn control(&mut self) {
-        self.controller = Some(tokio::spawn(self.controller(Leadership::alone())));
+        let (stopper, asked) = tokio::sync::oneshot::channel();
+        let stop = async move {
+            // A world that is dropped stops its controller too.
+            let _ = asked.await;
+        };
+        self.stopper = Some(stopper);
+        self.controller = Some(tokio::spawn(self.controller(Leadership::alone(), stop)));
     }
 
     /// Starts a controller that acts while it holds the Lease.
@@ -123,7 +131,10 @@ impl World {
             },
         );
         let retire = CancellationToken::new();
-        let (electing, controller) = (election.run(retire.clone()), self.controller(leadership.clone()));
+        let (electing, controller) = (
+            election.run(retire.clone()),
+            self.controller(leadership.clone(), std::future::pending()),
+        );
         Replica {
             leadership,
             retire,
@@ -132,10 +143,11 @@ impl World {
         }
     }
 
-    fn controller(
+    fn controller<S: Future<Output = ()> + Send + Sync + 'static>(
         &self,
         leadership: Leadership,
-    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
+        stop: S,
+    ) -> impl Future<Output = Result<(), String>> + Send + use<S> {
         let config = controller::Config {
             namespace: None,
             metrics_server: self.stub.url.clone(),
@@ -160,7 +172,7 @@ impl World {
             outbound,
             Arc::new(Metrics::new()),
             leadership,
-            std::future::pending(),
+            stop,
         );
         async {
             tokio::select! {
@@ -168,6 +180,12 @@ impl World {
                 ended = watching => ended,
             }
         }
+    }
+
+    /// SIGTERM; the controller ends when it is done.
+    pub(crate) fn terminate(&mut self) -> JoinHandle<Result<(), String>> {
+        self.stopper.take().unwrap().send(()).unwrap();
+        self.controller.take().unwrap()
     }
 
     /// A connection to a ready pod of a Service.
@@ -211,6 +229,68 @@ impl World {
             .merge(kind_of(kind), NAMESPACE, name, &patch)
             .await
             .unwrap();
+    }
+
+    /// A patch by somebody else.
+    pub(crate) async fn patch_as(&self, manager: &str, kind: &str, name: &str, patch: Value) {
+        let parameters = kube::api::PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..kube::api::PatchParams::default()
+        };
+        let api = kind_of(kind).api(&self.api.client, NAMESPACE);
+        api.patch(name, &parameters, &kube::api::Patch::Merge(&patch))
+            .await
+            .unwrap();
+    }
+
+    /// `kubectl scale` of a Deployment.
+    pub(crate) async fn scale_as(&self, manager: &str, name: &str, replicas: i64) {
+        let parameters = kube::api::PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..kube::api::PatchParams::default()
+        };
+        let api = Kind::DEPLOYMENT.api(&self.api.client, NAMESPACE);
+        let patch = json!({"spec": {"replicas": replicas}});
+        api.patch_scale(name, &parameters, &kube::api::Patch::Merge(&patch))
+            .await
+            .unwrap();
+    }
+
+    /// Makes the cluster serve KEDA's ScaledObjects.
+    pub(crate) async fn define_keda(&self) {
+        let crds = Kind {
+            group: "apiextensions.k8s.io",
+            version: "v1",
+            kind: "CustomResourceDefinition",
+            plural: "customresourcedefinitions",
+        };
+        let crd = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "scaledobjects.keda.sh"},
+            "spec": {
+                "group": "keda.sh", "scope": "Namespaced",
+                "names": {
+                    "kind": "ScaledObject", "plural": "scaledobjects", "singular": "scaledobject",
+                    "listKind": "ScaledObjectList",
+                },
+                "versions": [{
+                    "name": "v1alpha1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                }],
+            },
+        });
+        let api = kube::Api::<kube::api::DynamicObject>::all_with(self.api.client.clone(), &crds.resource());
+        let object = serde_json::from_value(crd).unwrap();
+        api.create(&kube::api::PostParams::default(), &object)
+            .await
+            .unwrap();
+        let objects = Kind::SCALED_OBJECT.api(&self.api.client, NAMESPACE);
+        let served = async {
+            while objects.list(&kube::api::ListParams::default()).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, served).await.unwrap();
     }
 
     pub(crate) async fn image(&self, kind: &str, name: &str, image: &str) {
@@ -380,6 +460,9 @@ fn kind_of(kind: &str) -> Kind {
         Kind::CONFIG_MAP,
         Kind::SECRET,
         Kind::HPA,
+        Kind::SCALED_OBJECT,
+        Kind::ALERT_PROVIDER,
+        Kind::METRIC_TEMPLATE,
         Kind::LEASE,
         Kind::CONTROLLER_REVISION,
     ]
@@ -393,12 +476,15 @@ fn kind_of(kind: &str) -> Kind {
 pub(crate) struct Stub {
     pub(crate) url: String,
     inner: Arc<Mutex<Answers>>,
+    calls: tokio::sync::watch::Sender<usize>,
 }
 
 #[derive(Default)]
 struct Answers {
     value: f64,
     closed: Vec<String>,
+    held: HashMap<String, Arc<tokio::sync::Semaphore>>,
+    authorized: Vec<usize>,
     called: Vec<(String, Value)>,
     /// Canaries whose pre-rollout hook refuses, and those that measure badly.
     refused: BTreeSet<String>,
@@ -411,20 +497,25 @@ impl Stub {
         let stub = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
             inner: Arc::default(),
+            calls: tokio::sync::watch::Sender::new(0),
         };
         let hook = |State(stub): State<Stub>, Path(name): Path<String>, Json(body): Json<Value>| async move {
-            let mut answers = stub.inner.lock().unwrap();
-            let canary = body["name"].as_str().unwrap_or_default();
-            let refused = name == "pre-rollout" && answers.refused.contains(canary);
-            answers.called.push((name.clone(), body));
-            if refused || answers.closed.contains(&name) {
+            let (refused, held) = stub.hear(&name, body);
+            if let Some(held) = held {
+                drop(held.acquire().await.unwrap());
+            }
+            if refused {
                 StatusCode::FORBIDDEN
             } else {
                 StatusCode::OK
             }
         };
-        let query = |State(stub): State<Stub>, Query(asked): Query<HashMap<String, String>>| async move {
-            let answers = stub.inner.lock().unwrap();
+        let query = |State(stub): State<Stub>,
+                     headers: http::HeaderMap,
+                     Query(asked): Query<HashMap<String, String>>| async move {
+            let mut answers = stub.inner.lock().unwrap();
+            let credentials = headers.get_all(http::header::AUTHORIZATION).iter().count();
+            answers.authorized.push(credentials);
             let about = |canary: &String| asked["query"].contains(&format!("\"{canary}\""));
             let value = if answers.bad.iter().any(about) {
                 50.0
@@ -432,6 +523,7 @@ impl Stub {
                 answers.value
             }
             .to_string();
+            drop(answers);
             let result = json!([{"metric": {}, "value": [1.0, value]}]);
             Json(json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
         };
@@ -443,9 +535,38 @@ impl Stub {
         stub
     }
 
+    /// Notes a call of a hook: is it refused, and what does it wait for?
+    fn hear(&self, name: &str, body: Value) -> (bool, Option<Arc<tokio::sync::Semaphore>>) {
+        let mut answers = self.inner.lock().unwrap();
+        let canary = body["name"].as_str().unwrap_or_default();
+        let refused = name == "pre-rollout" && answers.refused.contains(canary);
+        answers.called.push((name.to_owned(), body));
+        let refused = refused || answers.closed.iter().any(|closed| closed == name);
+        let held = answers.held.get(name).cloned();
+        drop(answers);
+        self.calls.send_modify(|calls| *calls += 1);
+        (refused, held)
+    }
+
     /// What every query answers from now on.
     pub(crate) fn measure(&self, value: f64) {
         self.inner.lock().unwrap().value = value;
+    }
+
+    /// How many credentials each query had.
+    pub(crate) fn authorized(&self) -> Vec<usize> {
+        self.inner.lock().unwrap().authorized.clone()
+    }
+
+    /// Lets calls of a hook wait for [`Stub::release`].
+    pub(crate) fn hold(&self, hook: &str) {
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        self.inner.lock().unwrap().held.insert(hook.to_owned(), gate);
+    }
+
+    pub(crate) fn release(&self, hook: &str) {
+        let held = self.inner.lock().unwrap().held.remove(hook);
+        held.unwrap().add_permits(1_000);
     }
 
     pub(crate) fn close(&self, hook: &str) {
@@ -454,6 +575,25 @@ impl Stub {
 
     pub(crate) fn open(&self, hook: &str) {
         self.inner.lock().unwrap().closed.retain(|closed| closed != hook);
+    }
+
+    /// What a hook was sent, in order.
+    pub(crate) fn bodies(&self, hook: &str) -> Vec<Value> {
+        let answers = self.inner.lock().unwrap();
+        let to = answers.called.iter().filter(|(name, _)| name == hook);
+        to.map(|(_, body)| body.clone()).collect()
+    }
+
+    /// Waits until a hook was called so often.
+    pub(crate) async fn until_called(&self, hook: &str, times: usize) {
+        let mut calls = self.calls.subscribe();
+        let called = calls.wait_for(|_| self.called(hook) >= times);
+        let waited = tokio::time::timeout(PATIENCE, called).await;
+        assert!(
+            waited.is_ok_and(|called| called.is_ok()),
+            "{hook} was called {} times, expected {times}",
+            self.called(hook)
+        );
     }
 
     /// What metrics and the pre-rollout hook say about a Canary from now on.

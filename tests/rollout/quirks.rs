@@ -748,3 +748,172 @@ fn every_cause_of_a_failure_has_a_word() {
     bootstrap.primary.as_mut().unwrap().desired = 0;
     rolled_back(&mut bootstrap, "InitializationFailed");
 }
+
+/// kapp re-applies the apex every ten minutes: each time it is put right at once and said, and once kapp is taught to
+/// leave it alone the condition goes.
+#[test]
+fn a_contested_apex_is_put_right_at_once_and_said() {
+    let mut world = World::initialized(canary());
+    for flip in 1..=4 {
+        world.flip();
+        world.pass();
+        assert!(world.apex_on_primary, "flip {flip}:\n{}", world.told());
+        assert_eq!(
+            world.times("event  W Contested: Service podinfo.test: spec.selector"),
+            flip
+        );
+        let contested = world.condition("Contested").unwrap();
+        assert!(
+            contested
+                .message
+                .contains("set by kapp; expected ours; add a rebaseRule")
+        );
+        world.now += SignedDuration::from_secs(600);
+    }
+    assert!(world.said("meanwhile clients reach nobody"));
+    let contest = world.status.contest.clone().unwrap();
+    assert_eq!((contest.manager.as_str(), contest.corrections), ("kapp", 4));
+    world.settle();
+    assert_eq!(world.condition("Contested"), None, "calm");
+    assert_eq!(world.status.contest, None);
+    assert_eq!(world.status.stage, Stage::Initialized);
+}
+
+/// A program that turns the apex back whenever it is put right.
+#[test]
+fn no_program_is_fought_over_and_over_and_production_stays_up() {
+    let mut world = World::initialized(canary());
+    let end = world.now + SignedDuration::from_secs(3_600);
+    let mut down = 0;
+    while world.now < end {
+        world.flip();
+        world.pass();
+        world.flip();
+        down += i32::from(world.is_down());
+        world.now += SignedDuration::from_secs(1);
+    }
+    let contest = world.status.contest.clone().unwrap();
+    assert!((5..=20).contains(&contest.corrections), "{contest:?}");
+    assert_eq!(world.times("event  W Contested"), contest.corrections as usize);
+    // The target is woken, since it runs what is promoted: it gets clients as soon as it has pods.
+    assert!(down < 10, "down for {down} s");
+    assert!(world.target.as_ref().unwrap().desired > 0);
+    // Peace: the apex is ours again, and the target is parked.
+    world.settle();
+    assert!(world.apex_on_primary && !world.is_down());
+    assert_eq!(world.target.as_ref().unwrap().desired, 0);
+    assert_eq!(world.condition("Contested"), None);
+}
+
+/// What failed is not woken to serve, and what is being judged is said to.
+#[test]
+fn an_unjudged_revision_never_takes_production_unsaid() {
+    let mut world = World::initialized(canary());
+    world.push(2);
+    world.run_until(|world| world.status.iterations == 1);
+    world.flip();
+    world.pass();
+    assert!(world.said("meanwhile clients reach the target, which runs what is not promoted"));
+    assert!(world.apex_on_primary);
+
+    let mut failed = World::initialized(canary());
+    failed.values.insert(hash(2), Answer::Value(50.0));
+    failed.push(2);
+    failed.settle();
+    for _ in 0..3 {
+        failed.flip();
+        failed.pass();
+    }
+    assert_eq!(failed.target.as_ref().unwrap().desired, 0);
+    assert!(failed.said("meanwhile clients reach nobody"));
+}
+
+#[test]
+fn a_parked_target_that_is_scaled_up_is_said_and_parked_a_few_times() {
+    let mut world = World::initialized(canary());
+    for round in 1..=6 {
+        world.raise("kapp", 2);
+        world.pass();
+        let parked = world.target.as_ref().unwrap().desired == 0;
+        assert_eq!(parked, round <= 3, "round {round}:\n{}", world.told());
+        world.now += SignedDuration::from_secs(600);
+    }
+    assert_eq!(
+        world.times("event  W Contested: Deployment podinfo.test: spec.replicas"),
+        3
+    );
+    assert!(world.condition("Contested").is_some());
+    // A release goes on as ever, and parks it for good.
+    world.push(2);
+    world.settle();
+    assert_eq!(
+        (world.status.stage, world.target.as_ref().unwrap().desired),
+        (Stage::Succeeded, 0)
+    );
+
+    let mut person = World::initialized(canary());
+    person.raise("kubectl", 1);
+    person.pass();
+    assert_eq!(
+        person.target.as_ref().unwrap().desired,
+        1,
+        "a person may look at it"
+    );
+    assert!(person.said("set by kubectl"));
+    // A new revision that comes with its replicas is no contest.
+    let mut release = World::initialized(canary());
+    release.push(2);
+    release.raise("kubectl", 2);
+    release.settle();
+    assert_eq!(
+        (release.status.stage, release.times("Contested")),
+        (Stage::Succeeded, 0)
+    );
+}
+
+#[test]
+fn a_target_left_up_by_a_lost_step_is_parked() {
+    let mut world = World::initialized(canary());
+    world.target.as_mut().unwrap().desired = 2;
+    world.settle();
+    assert_eq!(world.target.as_ref().unwrap().desired, 0);
+    assert_eq!(world.times("Contested"), 0);
+}
+
+#[test]
+fn a_promotion_of_configs_alone_that_fails_is_taken_back() {
+    let mut world = World::new(canary());
+    world.push_config("a");
+    world.settle();
+    let promoted = world.primary.as_ref().unwrap().revision.clone();
+    world.push_config("b");
+    world.run_until(|world| world.status.stage == Stage::Promoting);
+    world.broken.insert(hash(1));
+    world.run_until(|world| world.status.stage == Stage::Failed);
+    world.broken.clear();
+    world.settle();
+    assert_eq!(world.primary.as_ref().unwrap().revision, promoted);
+    assert!(world.said("Restoring podinfo-primary.test to the last promoted revision"));
+    assert_eq!(world.target.as_ref().unwrap().desired, 0);
+}
+
+#[test]
+fn autoscalers_nobody_names_are_dropped() {
+    let mut world = World::initialized(canary());
+    world.stale_scalers = true;
+    let plan = world.pass();
+    assert_eq!(plan.steps, [Step::DropScalers]);
+    assert!(!world.stale_scalers);
+}
+
+#[test]
+fn a_canary_smaller_than_its_primary_is_said_before_it_is_judged() {
+    let mut world = World::initialized(canary());
+    world.push(2);
+    world.raise("kubectl", 1);
+    world.settle();
+    assert_eq!(
+        world.times("podinfo.test is judged with 1 replicas beside 2 of podinfo-primary.test"),
+        1
+    );
+}

@@ -13,15 +13,22 @@ use verdigris::model::canary::{
 use verdigris::model::notice::Severity;
 use verdigris::model::order::{Order, Verb};
 use verdigris::model::revision::Revision;
+use verdigris::model::split::{Capabilities, Split};
 use verdigris::model::status::{Condition, HISTORY, Stage, Status};
 use verdigris::rollout::given_for;
 use verdigris::rollout::next::next;
-use verdigris::rollout::observed::{Block, Observed, Seen, Workload};
+use verdigris::rollout::observed::{Block, Changed, Interference, Observed, Routing, Seen, Workload};
 use verdigris::rollout::plan::{Announcement, Next, Plan, Step};
 use verdigris::rollout::question::{Answer, Answers, Question};
 
 /// Replicas of the target when it is up, and of the primary.
 pub(crate) const REPLICAS: i32 = 2;
+/// A router that can do everything.
+pub(crate) const ROUTER: Capabilities = Capabilities {
+    weights: true,
+    mirror: true,
+    matches: true,
+};
 /// Seconds a good pod needs to become available.
 pub(crate) const SETTLE: i64 = 2;
 
@@ -201,6 +208,16 @@ pub(crate) struct World {
     pub(crate) skip_forbidden: Option<String>,
     /// The death to die, if any.
     pub(crate) crash: Option<Crash>,
+    /// Who scaled the target last; empty for the controller.
+    pub(crate) raised_by: String,
+    /// There are autoscalers of the Canary that it does not name.
+    pub(crate) stale_scalers: bool,
+    /// The primary does not get ready, whatever it runs.
+    pub(crate) broken_primary: bool,
+    /// The provider's router, if it has one.
+    pub(crate) router: Option<Capabilities>,
+    /// How it splits traffic.
+    pub(crate) split: Split,
     recorded: Vec<Revision>,
     primary_changes: usize,
     began: Timestamp,
@@ -239,6 +256,11 @@ impl World {
             order: None,
             skip_forbidden: None,
             crash: None,
+            raised_by: String::new(),
+            stale_scalers: false,
+            broken_primary: false,
+            router: None,
+            split: Split::NONE,
             recorded: Vec::new(),
             primary_changes: 0,
             began: now,
@@ -249,14 +271,19 @@ impl World {
     pub(crate) fn initialized(canary: Canary) -> Self {
         let mut world = Self::new(canary);
         world.settle();
-        assert_eq!(world.status.stage, Stage::Initialized);
-        world.now += SignedDuration::from_secs(3600);
-        world.began = world.now;
-        world.story.clear();
-        world.calls.clear();
-        world.passes.clear();
-        world.primary_changes = 0;
+        world.begin_anew();
         world
+    }
+
+    /// The bootstrap is over: clock and story begin anew.
+    pub(crate) fn begin_anew(&mut self) {
+        assert_eq!(self.status.stage, Stage::Initialized);
+        self.now += SignedDuration::from_secs(3600);
+        self.began = self.now;
+        self.story.clear();
+        self.calls.clear();
+        self.passes.clear();
+        self.primary_changes = 0;
     }
 
     /// Somebody edits the target: template number `n`.
@@ -298,7 +325,10 @@ impl World {
         let workload = |name: &str, pods: &Option<Pods>, primary: bool| match pods {
             None => Seen::Absent,
             Some(pods) => {
-                let (total, updated, available) = numbers(pods, &self.broken, self.now);
+                let (mut total, mut updated, mut available) = numbers(pods, &self.broken, self.now);
+                if primary && self.broken_primary {
+                    (total, updated, available) = (pods.desired, pods.desired, 0);
+                }
                 Seen::Present(Workload {
                     name: name.to_owned(),
                     generation: pods.generation,
@@ -324,12 +354,100 @@ impl World {
                 (None | Some(_), None | Some(_)) => false,
             },
             services_ready: self.services && self.apex_on_primary,
+            routing: self.router.map(|can| Routing {
+                can,
+                split: self.split,
+            }),
             blocked: self.blocked.clone(),
+            interference: self.interference(),
+            left_up: self.rests_up() && self.raised_by.is_empty(),
+            stale_scalers: self.stale_scalers,
+            polled: None,
             deleting: self.deleting,
             has_finalizer: self.finalizer,
             order: self.order.clone().map(Ok),
             skip_forbidden: self.skip_forbidden.clone(),
         }
+    }
+
+    /// What the controller finds changed by others.
+    fn interference(&self) -> Option<Interference> {
+        let past = !matches!(
+            self.status.stage,
+            Stage::New | Stage::Initializing | Stage::Terminating
+        );
+        let found = |changed: Changed, field: &str, manager: &str| Interference {
+            changed,
+            field: field.to_owned(),
+            manager: manager.to_owned(),
+            reconciled: manager == "kapp",
+            reason: "Kapp",
+            found: "theirs".to_owned(),
+            expected: "ours".to_owned(),
+            cure: "add a rebaseRule".to_owned(),
+        };
+        if past && self.services && !self.apex_on_primary {
+            let changed = Changed::Service { to_target: true };
+            return Some(found(changed, "Service podinfo.test: spec.selector", "kapp"));
+        }
+        let raised = past && self.rests_up() && !self.raised_by.is_empty();
+        raised.then(|| {
+            found(
+                Changed::Replicas,
+                "Deployment podinfo.test: spec.replicas",
+                &self.raised_by,
+            )
+        })
+    }
+
+    /// The target has pods although nothing runs.
+    fn rests_up(&self) -> bool {
+        matches!(
+            self.status.stage,
+            Stage::Initialized | Stage::Succeeded | Stage::Failed
+        ) && self.target.as_ref().is_some_and(|target| target.desired > 0)
+    }
+
+    /// Somebody sets the target's replicas.
+    pub(crate) fn raise(&mut self, manager: &str, replicas: i32) {
+        self.note(&format!("{manager}   sets replicas {replicas}"));
+        manager.clone_into(&mut self.raised_by);
+        scale(self.target.as_mut(), replicas, self.now);
+    }
+
+    /// The primary is deleted.
+    pub(crate) fn lose_primary(&mut self) {
+        self.note("user   deletes the primary");
+        self.primary = None;
+    }
+
+    /// The target is deleted.
+    pub(crate) fn delete_target(&mut self) {
+        self.note("user   deletes the target");
+        self.target = None;
+    }
+
+    /// The target is made anew with template `n`.
+    pub(crate) fn make_target(&mut self, n: u32) {
+        self.note(&format!("user   makes the target anew, template {n}"));
+        self.target = Some(Pods {
+            revision: revision(n),
+            desired: REPLICAS,
+            generation: 1,
+            changed: self.now,
+            old: 0,
+        });
+    }
+
+    /// Somebody turns the apex to the target.
+    pub(crate) fn flip(&mut self) {
+        self.note("kapp   turns the apex to the target");
+        self.apex_on_primary = false;
+    }
+
+    /// Production gets no answer at this moment.
+    pub(crate) fn is_down(&self) -> bool {
+        self.production() == 0
     }
 
     /// One pass of the controller. Returns what was planned.
@@ -502,6 +620,7 @@ impl World {
             self.services,
             self.apex_on_primary,
             self.finalizer,
+            self.split,
         )
     }
 
@@ -568,8 +687,12 @@ impl World {
                     self.primary_changes += 1;
                 }
             }
-            Step::Park => scale(self.target.as_mut(), 0, now),
+            Step::Park => {
+                self.raised_by.clear();
+                scale(self.target.as_mut(), 0, now);
+            }
             Step::Unpark => {
+                self.raised_by.clear();
                 if self.target.as_ref().is_some_and(|target| target.desired == 0) {
                     scale(self.target.as_mut(), REPLICAS, now);
                 }
@@ -580,18 +703,27 @@ impl World {
                 self.finalizer = false;
                 self.gone = self.deleting;
             }
-            Step::EnsurePrimaryScaler | Step::PauseScaler | Step::ResumeScaler => {}
+            Step::DropScalers => self.stale_scalers = false,
+            Step::Route(split) => self.split = *split,
+            Step::EnsurePrimaryScaler | Step::PauseScaler | Step::ResumeScaler | Step::ForgetConfigs => {}
         }
         if before != self.fingerprint_text() {
             let text = match step {
                 Step::EnsurePrimary(revision) => format!("EnsurePrimary({})", short(revision)),
                 Step::Promote(revision) => format!("Promote({})", short(revision)),
                 Step::Record(revision) => format!("Record({})", short(revision)),
+                Step::Route(split) => format!(
+                    "Route(canary {}{})",
+                    split.canary,
+                    if split.mirrored { ", mirrored" } else { "" }
+                ),
                 Step::EnsureServices
                 | Step::EnsureApex
                 | Step::Park
                 | Step::Unpark
                 | Step::EnsurePrimaryScaler
+                | Step::DropScalers
+                | Step::ForgetConfigs
                 | Step::PauseScaler
                 | Step::ResumeScaler
                 | Step::AddFinalizer
@@ -604,8 +736,14 @@ impl World {
 
     fn fingerprint_text(&self) -> String {
         format!(
-            "{:?} {:?} {} {} {} {:?}",
-            self.target, self.primary, self.services, self.apex_on_primary, self.finalizer, self.recorded
+            "{:?} {:?} {} {} {} {:?} {:?}",
+            self.target,
+            self.primary,
+            self.services,
+            self.apex_on_primary,
+            self.finalizer,
+            self.recorded,
+            self.split
         )
     }
 
@@ -624,7 +762,7 @@ impl World {
         if self.canary.target.kind == TargetKind::Service {
             return 1;
         }
-        let production = if self.apex_on_primary {
+        let production = if self.apex_on_primary && self.split.canary < 100 {
             &self.primary
         } else {
             &self.target
@@ -675,7 +813,28 @@ pub(crate) fn lawful(canary: &Canary, seen: &Observed, heard: &Answers, plan: &P
             .is_some_and(|primary| primary.available > 0 || !replicas);
         assert!(serves, "apex on a primary that does not serve: {}", context());
     }
+    for step in &plan.steps {
+        let Step::Route(split) = step else { continue };
+        let moved = seen.routing.is_some_and(|routing| routing.split != *split);
+        assert!(moved, "{}", context());
+        // The canary gets traffic only while it can answer; a broken primary leaves no choice.
+        let answers = seen.target.workload().is_some_and(|target| target.available > 0);
+        let no_choice = new.stage == Stage::Failed;
+        assert!(
+            split.is_none() || answers || no_choice || canary.target.kind == TargetKind::Service,
+            "traffic to a canary that does not answer: {}",
+            context()
+        );
+    }
+    if seen.routing.is_none() {
+        assert!(new.canary_weight == 0 || new == old, "{}", context());
+    }
     if let Some(park) = at(&Step::Park) {
+        assert!(
+            seen.routing.is_none_or(|routing| routing.split.is_none()),
+            "parked with weight: {}",
+            context()
+        );
         let routed = seen.services_ready || at(&Step::EnsureApex).is_some_and(|apex| apex < park);
         assert!(routed, "parked with traffic: {}", context());
         assert!(
@@ -685,11 +844,18 @@ pub(crate) fn lawful(canary: &Canary, seen: &Observed, heard: &Answers, plan: &P
         );
     }
     if at(&Step::Unpark).is_some() {
+        // Or clients were sent to it, and it is what they had before.
+        let turned = seen.interference.as_ref().is_some_and(|found| {
+            let promoted = seen.revision.as_ref();
+            found.changed == Changed::Service { to_target: true }
+                && promoted.is_some_and(|revision| revision.template == old.last_promoted)
+        });
         assert!(
-            matches!(
-                new.stage,
-                Stage::Progressing | Stage::WaitingPromotion | Stage::Terminating
-            ),
+            turned
+                || matches!(
+                    new.stage,
+                    Stage::Progressing | Stage::WaitingPromotion | Stage::Terminating
+                ),
             "{}",
             context()
         );
@@ -733,7 +899,9 @@ pub(crate) fn lawful(canary: &Canary, seen: &Observed, heard: &Answers, plan: &P
     assert!(new.iterations <= old.iterations + 1, "{}", context());
     assert!(new.failed_checks <= old.failed_checks + 1, "{}", context());
     let ask = |question: &Question| !matches!(question, Question::MetricsOnline);
-    let analysed = old.iterations != new.iterations || old.failed_checks != new.failed_checks;
+    let analysed = old.iterations != new.iterations
+        || old.failed_checks != new.failed_checks
+        || old.canary_weight != new.canary_weight;
     if new.last_check != old.last_check {
         assert!(
             heard.keys().any(ask) || analysed,

@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use crate::model::reconciler;
+
 /// A field of `spec` that a rollout changes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kept {
@@ -71,54 +73,12 @@ pub(super) fn keeper(object: &Value, field: Kept) -> Option<Keeper> {
 
 /// The tool whose mark the object bears, unless it was told to keep off.
 fn tool(object: &Value, field: Kept) -> Option<Tool> {
-    let metadata = &object["metadata"];
-    let has = |map: &str, key: &str| metadata[map].get(key).is_some();
-    let says = |key: &str, words: &[&str]| {
-        let value = metadata["annotations"][key].as_str();
-        value.is_some_and(|value| words.iter().any(|word| value.eq_ignore_ascii_case(word)))
-    };
-    let name = field.name();
-    if has("labels", "kapp.k14s.io/app") {
-        return Some(Tool {
-            name: "kapp",
-            manager: "kapp",
-            fix: format!("give kapp a rebaseRule: path [spec, {name}], type copy, sources [existing, new]"),
-        });
-    }
-    if has("labels", "argocd.argoproj.io/instance") || has("annotations", "argocd.argoproj.io/tracking-id") {
-        return Some(Tool {
-            name: "Argo CD",
-            manager: "argocd",
-            fix: format!(
-                "add /spec/{name} to the Application's ignoreDifferences, with RespectIgnoreDifferences=true"
-            ),
-        });
-    }
-    if has("labels", "kustomize.toolkit.fluxcd.io/name") {
-        let off = says("kustomize.toolkit.fluxcd.io/reconcile", &["disabled"])
-            || says("kustomize.toolkit.fluxcd.io/ssa", &["Ignore", "IfNotPresent"]);
-        return (!off).then(|| Tool {
-            name: "Flux",
-            manager: "kustomize-controller",
-            fix: format!("leave spec.{name} out of the source Flux applies"),
-        });
-    }
-    if has("labels", "helm.toolkit.fluxcd.io/name") {
-        let off = says("helm.toolkit.fluxcd.io/driftDetection", &["disabled"]);
-        return (!off).then(|| Tool {
-            name: "Flux",
-            manager: "helm-controller",
-            fix: format!("leave spec.{name} out of the chart, or add /spec/{name} to driftDetection.ignore"),
-        });
-    }
-    if metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm" {
-        return Some(Tool {
-            name: "Helm",
-            manager: "helm",
-            fix: format!("leave spec.{name} out of the chart"),
-        });
-    }
-    None
+    let tool = reconciler::marked(object)?;
+    Some(Tool {
+        name: tool.as_str(),
+        manager: tool.manager(),
+        fix: tool.cure(&format!("/spec/{}", field.name())),
+    })
 }
 
 #[cfg(test)]

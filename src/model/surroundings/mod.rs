@@ -175,6 +175,15 @@ fn foreign_controller(object: &Value, canary: &Canary) -> Option<String> {
         })
 }
 
+/// The Canary that controls the object and is no more: the garbage collector takes the object soon.
+fn bereft<'a>(object: &'a Value, canary: &Canary, surroundings: &Surroundings) -> Option<&'a str> {
+    let canaries = surroundings.canaries.as_ref()?;
+    let owner = owners(object).find(|owner| owner["controller"] == true && owner["kind"] == "Canary")?;
+    let name = owner["name"].as_str()?;
+    let lives = name == canary.id.name || canaries.iter().any(|other| other.name == name);
+    (!lives).then_some(name)
+}
+
 fn owners(object: &Value) -> impl Iterator<Item = &Value> {
     object["metadata"]["ownerReferences"]
         .as_array()

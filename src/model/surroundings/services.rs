@@ -12,7 +12,7 @@ use crate::model::rules;
 use crate::model::violation::FieldPath;
 
 use super::keeper::{Keeper, Kept, keeper};
-use super::{Surroundings, foreign_controller, is_ours, name_of, selector};
+use super::{Surroundings, bereft, foreign_controller, is_ours, name_of, selector};
 
 /// Judges the Services of the namespace.
 pub(super) fn judge(canary: &Canary, surroundings: &Surroundings, findings: &mut Findings) {
@@ -32,6 +32,11 @@ pub(super) fn judge(canary: &Canary, surroundings: &Surroundings, findings: &mut
     for service in services {
         let name = name_of(service);
         if derived.iter().any(|derived| derived == name) || name == apex {
+            if let Some(gone) = bereft(service, canary, surroundings) {
+                let found = format!("Service {name} belonged to Canary {gone}");
+                findings.add(&rules::LEFTOVER, &path, found);
+                continue;
+            }
             if let Some(owner) = foreign_controller(service, canary) {
                 findings.add(
                     &rules::APEX_FOREIGN,

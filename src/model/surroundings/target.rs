@@ -11,7 +11,7 @@ use crate::model::rules;
 use crate::model::violation::FieldPath;
 
 use super::keeper::{Keeper, Kept, keeper};
-use super::{Seen, Surroundings, foreign_controller, is_ours, name_of, selector};
+use super::{Seen, Surroundings, bereft, foreign_controller, is_ours, name_of, selector};
 
 /// Judges the workload the Canary names.
 pub(super) fn judge(canary: &Canary, target: &Value, surroundings: &Surroundings, findings: &mut Findings) {
@@ -27,7 +27,10 @@ pub(super) fn judge(canary: &Canary, target: &Value, surroundings: &Surroundings
 
     judge_selector(canary, target, surroundings, findings);
     if let Seen::Present(primary) = &surroundings.primary {
-        if !is_ours(primary, canary) {
+        if let Some(gone) = bereft(primary, canary, surroundings) {
+            let found = format!("{kind} {} belonged to Canary {gone}", name_of(primary));
+            findings.add(&rules::LEFTOVER, &path.key("name"), found);
+        } else if !is_ours(primary, canary) {
             let found = format!(
                 "{kind} {} exists and does not belong to this Canary",
                 name_of(primary)

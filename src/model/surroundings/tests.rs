@@ -238,6 +238,18 @@ fn rows() -> Vec<Row> {
         ),
         ("primary-foreign", named, nothing(), primary(&nothing())),
         (
+            "left-by-deleted-canary",
+            named,
+            nothing(),
+            primary(&json!({"metadata": owner("Canary", "old")})),
+        ),
+        (
+            "left-by-deleted-canary",
+            apex,
+            nothing(),
+            service(&json!({"metadata": owner("Canary", "old")})),
+        ),
+        (
             "unfair-comparison",
             at,
             nothing(),
@@ -363,7 +375,7 @@ fn rows() -> Vec<Row> {
             "service-foreign",
             apex,
             nothing(),
-            service(&json!({"metadata": owner("Canary", "other")})),
+            service(&json!({"metadata": owner("Cluster", "db")})),
         ),
         (
             "service-type",

@@ -3,6 +3,7 @@
 use crate::model::canary::Hook;
 use crate::model::notice::{Notice, Reason, Severity};
 use crate::model::revision::Revision;
+use crate::model::split::Split;
 use crate::model::status::Stage;
 
 use super::progress::canary_not_ready;
@@ -71,8 +72,19 @@ pub(in crate::rollout) fn fail(pass: &Pass<'_>, mut draft: Draft<'_>, cause: &Ca
     draft.say(
         Notice::warning(Reason::Failed, format!("Canary failed! Scaling down {id}")).in_phase(Stage::Failed),
     );
+    draft.route(Split::NONE);
     draft.park();
     close(draft)
+}
+
+/// True when going from `judged` back to `last` changes anything: the template, or the content of configs that was
+/// kept when it was promoted. What is not known of configs is nothing to go back to.
+fn is_another(last: &Revision, judged: &Revision) -> bool {
+    let configs = match (&last.configs, &judged.configs) {
+        (Some(last), Some(judged)) => last != judged,
+        (None, _) | (_, None) => false,
+    };
+    last.template != judged.template || configs
 }
 
 /// How many checks failed, and what the last of them had against the revision.
@@ -85,9 +97,9 @@ fn too_many(pass: &Pass<'_>, failed: u32) -> String {
     }
 }
 
-/// The primary did not get ready with the judged revision. Provider kubernetes has no other place for the traffic
-/// (Flagger sends it to the canary), so the primary goes back to the last promoted revision. When that is
-/// not known the canary keeps running, for somebody to switch to by hand.
+/// The primary did not get ready with the judged revision, and goes back to the last promoted one. A router sends
+/// everybody to the canary meanwhile, as Flagger does; provider kubernetes has no other place for the traffic. When no
+/// promoted revision is known the canary keeps running, for somebody to switch to by hand.
 pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Plan {
     draft.say(
         Notice::warning(
@@ -104,6 +116,7 @@ pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Pla
         ),
     );
     draft.blame("PromotionFailed", format!("The primary did not get ready: {why}"));
+    draft.route(Split::ALL);
     match before(pass) {
         Some(last) => restore(pass, &mut draft, last),
         None => draft.say(
@@ -121,11 +134,10 @@ pub(super) fn promotion(pass: &Pass<'_>, mut draft: Draft<'_>, why: &str) -> Pla
     close(draft)
 }
 
-/// What the primary can go back to. The configs of a primary are copies of the live ones: with the template alone
-/// there is nothing to go back to.
+/// What the primary can go back to, if that changes anything.
 pub(in crate::rollout) fn before(pass: &Pass<'_>) -> Option<Revision> {
-    let judged = judged(&pass.seen.status).map(|judged| judged.template);
-    promoted(&pass.seen.status).filter(|last| Some(&last.template) != judged.as_ref())
+    let judged = judged(&pass.seen.status);
+    promoted(&pass.seen.status).filter(|last| judged.as_ref().is_none_or(|judged| is_another(last, judged)))
 }
 
 /// An operator calls a promotion off: the primary goes back to `last`.
@@ -159,7 +171,10 @@ fn restore(pass: &Pass<'_>, draft: &mut Draft<'_>, last: Revision) {
         )
         .in_phase(Stage::Failed),
     );
-    draft.park();
+    // With a router the canary has traffic until the primary is back.
+    if pass.seen.routing.is_none() {
+        draft.park();
+    }
 }
 
 fn close(mut draft: Draft<'_>) -> Plan {

@@ -1,6 +1,7 @@
 //! The primary serves the new revision; the canary goes to zero.
 
 use crate::model::notice::{Notice, Reason, Severity};
+use crate::model::split::Split;
 use crate::model::status::Stage;
 
 use super::stand::{self, New};
@@ -9,7 +10,7 @@ use crate::rollout::change::judged;
 use crate::rollout::draft::Draft;
 use crate::rollout::observed::Seen;
 use crate::rollout::pass::{AGAIN, Pass, Wait};
-use crate::rollout::plan::Plan;
+use crate::rollout::plan::{Plan, Step};
 
 /// Stage Finalising. Not paced.
 pub(in crate::rollout) fn finalise(pass: &Pass<'_>) -> Plan {
@@ -17,6 +18,13 @@ pub(in crate::rollout) fn finalise(pass: &Pass<'_>) -> Plan {
     draft.mend();
     // Routes first; the target is parked in a later pass, once they are in force.
     if !pass.seen.services_ready || pass.seen.primary == Seen::Absent {
+        if pass.seen.interference.is_none() {
+            draft.wake_in(AGAIN);
+        }
+        return draft.finish();
+    }
+    if !pass.split().is_none() {
+        draft.route(Split::NONE);
         draft.wake_in(AGAIN);
         return draft.finish();
     }
@@ -48,6 +56,9 @@ pub(in crate::rollout) fn finalise(pass: &Pass<'_>) -> Plan {
 
 fn succeed(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
     draft.park();
+    if draft.status.promoted_configs != draft.status.tracked_configs {
+        draft.step(Step::ForgetConfigs);
+    }
     draft.enter(Stage::Succeeded);
     let status = &mut draft.status;
     status.iterations = 0;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::canary::{Hook, HookKind, Strategy, TargetKind};
 use crate::model::notice::{Notice, Reason};
+use crate::model::split::Split;
 use crate::model::status::{Reply, Stage};
 
 use super::fail::{self, Cause};
@@ -16,9 +17,7 @@ use crate::rollout::observed::Seen;
 use crate::rollout::pass::{AGAIN, Decision, Gates, Pass, Wait};
 use crate::rollout::plan::Plan;
 use crate::rollout::question::Question;
-
-/// Iterations for strategies that need a router: provider kubernetes has none (Flagger uses the same number).
-const WITHOUT_ROUTER: u32 = 10;
+use crate::rollout::strategy::{Course, course};
 
 /// Stages Progressing and WaitingPromotion.
 pub(in crate::rollout) fn progress(pass: &Pass<'_>) -> Decision {
@@ -55,6 +54,11 @@ pub(in crate::rollout) fn progress(pass: &Pass<'_>) -> Decision {
             return Ok(fail::fail(pass, draft, &Cause::Deadline(why)));
         }
         Wait::Over => draft.status.progress = None,
+    }
+    // What the status says is what was decided, also when the process died before it was done, or a router forgot it
+    //
+    if !pass.split().mirrored {
+        draft.route(Split::to_canary(pass.seen.status.canary_weight));
     }
     if let Some(order) = pass.promote {
         let text = format!("{} is promoted without further analysis", pass.target_name());
@@ -109,7 +113,17 @@ pub(super) fn canary_not_ready(pass: &Pass<'_>, why: &str) -> Notice {
 /// The first check of a run is not paced: it happens as soon as the canary is ready.
 fn is_first(pass: &Pass<'_>) -> bool {
     let status = &pass.seen.status;
-    status.stage == Stage::Progressing && status.iterations == 0 && status.failed_checks == 0
+    is_untouched(pass) && status.failed_checks == 0 && status.checks.is_empty()
+}
+
+/// The canary has seen no traffic of this run. A run that waits for promotion has had it, whatever its counter says
+///
+fn is_untouched(pass: &Pass<'_>) -> bool {
+    let status = &pass.seen.status;
+    status.stage == Stage::Progressing
+        && status.iterations == 0
+        && status.canary_weight == 0
+        && !pass.split().mirrored
 }
 
 /// A check is due.
@@ -126,8 +140,7 @@ fn check(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
         return Ok(fail::fail(pass, draft, &Cause::Threshold));
     }
     draft.asked();
-    // The first traffic of a run. A run that waits for promotion has had it, whatever its counter says.
-    let halts = if status.iterations == 0 && status.stage == Stage::Progressing {
+    let halts = if is_untouched(pass) {
         draft.say(Notice::info(
             Reason::AnalysisStarted,
             format!("Starting canary analysis for {}", pass.target_name()),
@@ -167,8 +180,11 @@ pub(super) fn rollback_called<'a>(
 }
 
 fn explain_strategy(pass: &Pass<'_>, draft: &mut Draft<'_>) {
+    let can = pass.can();
     let texts: &[&str] = match &pass.canary.analysis.strategy {
         Strategy::BlueGreen { .. } => &[],
+        Strategy::AbTest { .. } if can.matches => &[],
+        Strategy::Progressive { .. } if can.weights => &[],
         Strategy::AbTest { .. } => &["A/B testing is not supported when using the kubernetes provider"],
         Strategy::Progressive { .. } => &[
             "Progressive traffic is not supported when using the kubernetes provider",
@@ -177,14 +193,6 @@ fn explain_strategy(pass: &Pass<'_>, draft: &mut Draft<'_>) {
     };
     for text in texts {
         draft.say(Notice::warning(Reason::AnalysisStarted, *text));
-    }
-}
-
-/// Iterations of the run on provider kubernetes.
-pub fn iterations(strategy: &Strategy) -> u32 {
-    match strategy {
-        Strategy::BlueGreen { iterations, .. } | Strategy::AbTest { iterations } => iterations.get(),
-        Strategy::Progressive { .. } => WITHOUT_ROUTER,
     }
 }
 
@@ -256,12 +264,26 @@ fn halted(pass: &Pass<'_>, what: &str, hook: &Hook, why: &str) -> Notice {
     )
 }
 
-/// The check passed. Up to N it counts an iteration; at N and once more after it the promotion gate is asked, so
-/// that checks run N+1 times (Q-44, kept).
-fn advance(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
-    let total = iterations(&pass.canary.analysis.strategy);
+/// The check passed: the next iteration, the next weight, or the promotion.
+fn advance(pass: &Pass<'_>, draft: Draft<'_>) -> Decision {
+    match course(&pass.canary.analysis.strategy, pass.can()) {
+        Course::Iterations { total, during, last } => iterate(pass, draft, total, during, last),
+        Course::Weights { weights, mirror } => shift(pass, draft, weights, mirror),
+    }
+}
+
+/// Up to N it counts an iteration; at N and (but for A/B tests) once more after it the promotion gate is asked, so that
+/// checks run N+1 times (Q-44, kept).
+fn iterate(
+    pass: &Pass<'_>,
+    mut draft: Draft<'_>,
+    total: u32,
+    during: Split,
+    last: Option<Split>,
+) -> Decision {
     let done = pass.seen.status.iterations;
     if done < total {
+        draft.route(during);
         draft.status.iterations = done + 1;
         draft.say(Notice::info(
             Reason::Advanced,
@@ -269,31 +291,102 @@ fn advance(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
         ));
         return Ok(draft.finish());
     }
+    if closed_before_promotion(pass, &mut draft)? {
+        // One iteration back: checks go on while the gate is closed, and can still roll back.
+        draft.status.iterations = total - 1;
+        return Ok(draft.finish());
+    }
+    if let Some(last) = last.filter(|_| done == total) {
+        if pass.seen.routing.is_some() {
+            let text = if during.mirrored {
+                "Stop traffic mirroring and route all traffic to canary"
+            } else {
+                "Routing all traffic to canary"
+            };
+            draft.say(Notice::info(Reason::TrafficShifted, text));
+        }
+        draft.route(last);
+        draft.status.iterations = total.saturating_add(1);
+        return Ok(draft.finish());
+    }
+    Ok(promote::begin(pass, draft))
+}
+
+/// The next weight, as the status has the last one: absolute, so that a weight is never skipped.
+fn shift(pass: &Pass<'_>, mut draft: Draft<'_>, weights: &[u8], mirror: bool) -> Decision {
+    let (status, mirrored) = (&pass.seen.status, pass.split().mirrored);
+    if !mirrored && status.stage == Stage::Progressing && closed_before_traffic(pass, &mut draft)? {
+        return Ok(draft.finish());
+    }
+    let next = if mirror && !mirrored && status.canary_weight == 0 {
+        Some(Split::MIRRORED)
+    } else {
+        let next = weights.iter().find(|weight| **weight > status.canary_weight);
+        next.map(|weight| Split::to_canary(*weight))
+    };
+    if let Some(split) = next {
+        draft.route(split);
+        draft.say(Notice::info(
+            Reason::Advanced,
+            format!("Advance {} canary weight {}", pass.canary.id, split.canary),
+        ));
+        return Ok(draft.finish());
+    }
+    if closed_before_promotion(pass, &mut draft)? {
+        return Ok(draft.finish());
+    }
+    Ok(promote::begin(pass, draft))
+}
+
+/// Asks the gates before the promotion; true when one is closed, which is told once.
+fn closed_before_promotion(pass: &Pass<'_>, draft: &mut Draft<'_>) -> Result<bool, Vec<Question>> {
     let gates = pass.gates(HookKind::ConfirmPromotion, Stage::Progressing)?;
-    for hook in gates.passed {
+    for hook in &gates.passed {
         draft.say(Notice::info(
             Reason::HookPassed,
             format!("Confirm-promotion check {} passed", hook.name),
         ));
     }
-    if let Some((hook, _)) = gates.refused {
-        if pass.seen.status.stage != Stage::WaitingPromotion {
-            draft.enter(Stage::WaitingPromotion);
-            draft.say(stand::closed(
-                format!(
-                    "Halt {} advancement waiting for promotion approval {}",
-                    pass.canary.id, hook.name
-                ),
-                (!hook.mute_alert).then_some("Canary promotion is waiting for approval."),
-            ));
-        }
-        // One iteration back: checks go on while the gate is closed, and can still roll back.
-        draft.status.iterations = total - 1;
-        return Ok(draft.finish());
+    let Some((hook, _)) = gates.refused else {
+        return Ok(false);
+    };
+    if pass.seen.status.stage != Stage::WaitingPromotion {
+        draft.enter(Stage::WaitingPromotion);
+        draft.say(stand::closed(
+            format!(
+                "Halt {} advancement waiting for promotion approval {}",
+                pass.canary.id, hook.name
+            ),
+            (!hook.mute_alert).then_some("Canary promotion is waiting for approval."),
+        ));
     }
-    if done == total {
-        draft.status.iterations = total.saturating_add(1);
-        return Ok(draft.finish());
+    Ok(true)
+}
+
+/// Asks the gates before a weight; true when one is closed. Told and alerted once, where Flagger alarms at every check
+/// the history of checks knows whether it was closed the last time.
+fn closed_before_traffic(pass: &Pass<'_>, draft: &mut Draft<'_>) -> Result<bool, Vec<Question>> {
+    let gates = pass.gates(HookKind::ConfirmTrafficIncrease, Stage::Progressing)?;
+    for hook in &gates.passed {
+        draft.say(Notice::info(
+            Reason::HookPassed,
+            format!("Confirm-traffic-increase check {} passed", hook.name),
+        ));
     }
-    Ok(promote::begin(pass, draft))
+    let Some((hook, why)) = gates.refused else {
+        return Ok(false);
+    };
+    let record = record_hook(hook, Some(why), pass.now);
+    let last = pass.seen.status.checks.last();
+    if last.is_none_or(|last| (&last.kind, &last.name) != (&record.kind, &record.name)) {
+        draft.say(stand::closed(
+            format!(
+                "Halt {} advancement waiting for traffic increase approval {}",
+                pass.canary.id, hook.name
+            ),
+            (!hook.mute_alert).then_some("Canary traffic increase is waiting for approval."),
+        ));
+    }
+    draft.record(record);
+    Ok(true)
 }

@@ -1,6 +1,7 @@
 //! The judged revision is copied to the primary, and waited for.
 
 use crate::model::notice::{Notice, Reason};
+use crate::model::split::Split;
 use crate::model::status::Stage;
 
 use super::stand::{self, New};
@@ -10,6 +11,7 @@ use crate::rollout::draft::Draft;
 use crate::rollout::observed::Seen;
 use crate::rollout::pass::{AGAIN, Pass, Wait};
 use crate::rollout::plan::{Plan, Step};
+use crate::rollout::strategy::ramp;
 
 /// The analysis is over (or was skipped). What is copied is what was judged; had the target moved on, the run
 /// would have started over instead.
@@ -55,13 +57,44 @@ pub(in crate::rollout) fn promote(pass: &Pass<'_>) -> Plan {
     draft.finish()
 }
 
+/// The primary runs what was judged: traffic goes back to it, at once or in steps of `stepWeightPromotion`, which are
+/// paced as checks are.
+fn shift_back(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
+    let weight = pass.seen.status.canary_weight.max(pass.split().canary);
+    let step = ramp(&pass.canary.analysis.strategy);
+    if let Some(step) = step.filter(|_| weight > 0) {
+        if let Some(left) = pass.not_due() {
+            draft.wake_in(left);
+            return draft.finish();
+        }
+        draft.asked();
+        let left = weight.saturating_sub(step);
+        draft.route(Split::to_canary(left));
+        draft.say(Notice::info(
+            Reason::Advanced,
+            format!("Advance {} primary weight {}", pass.canary.id, 100 - left),
+        ));
+        if left > 0 {
+            draft.wake_in(pass.canary.analysis.interval);
+            return draft.finish();
+        }
+    } else if pass.seen.routing.is_some() {
+        draft.say(Notice::info(
+            Reason::TrafficShifted,
+            "Routing all traffic to primary",
+        ));
+        draft.route(Split::NONE);
+    }
+    draft.enter(Stage::Finalising);
+    draft.wake_in(AGAIN);
+    draft.finish()
+}
+
 fn wait(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
     match pass.wait_for_primary() {
         Wait::Over => {
             draft.scale_primary();
-            draft.enter(Stage::Finalising);
-            draft.wake_in(AGAIN);
-            draft.finish()
+            shift_back(pass, draft)
         }
         Wait::Longer {
             mark,

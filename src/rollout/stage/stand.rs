@@ -1,16 +1,18 @@
 //! Nothing runs: Initialized, Succeeded, Failed, or Waiting for approval. A new revision starts a run.
 
-use crate::model::canary::HookKind;
+use crate::model::canary::{HookKind, TargetKind};
 use crate::model::notice::{Notice, Reason, Severity};
 use crate::model::revision;
+use crate::model::split::Split;
 use crate::model::status::{Reply, Stage};
 
 use super::fail::{self, Cause};
 use super::{initialize, progress};
 use crate::rollout::change::{Change, change};
+use crate::rollout::contest;
 use crate::rollout::draft::Draft;
 use crate::rollout::observed::Seen;
-use crate::rollout::pass::{Decision, Pass, Wait};
+use crate::rollout::pass::{AGAIN, Decision, Pass, Wait};
 use crate::rollout::plan::{Plan, Step};
 
 /// Rests, adopts or starts.
@@ -54,12 +56,28 @@ pub(super) fn adopt_promoted(pass: &Pass<'_>, draft: &mut Draft<'_>) {
 /// it was.
 fn rest(pass: &Pass<'_>, mut draft: Draft<'_>) -> Plan {
     draft.scale_primary();
+    if !pass.split().is_none() {
+        route_back(pass, &mut draft);
+    }
+    contest::replicas(&mut draft);
     draft.status.progress = None;
     if pass.seen.status.stage == Stage::Waiting {
         let good = draft.status.last_applied == draft.status.last_promoted;
         draft.enter(if good { Stage::Initialized } else { Stage::Failed });
     }
     draft.finish()
+}
+
+/// Nothing runs, and the canary has traffic: it was sent there while the primary was restored, or before a process died.
+fn route_back(pass: &Pass<'_>, draft: &mut Draft<'_>) {
+    match pass.wait_for_primary() {
+        Wait::Over => {
+            draft.route(Split::NONE);
+            draft.wake_in(AGAIN);
+        }
+        Wait::Longer { left, .. } => draft.wake_in(left),
+        Wait::InVain(_) => {}
+    }
 }
 
 /// The primary is gone; no run starts before it is back.
@@ -147,6 +165,25 @@ fn start(pass: &Pass<'_>, mut draft: Draft<'_>) -> Decision {
     Ok(run(pass, draft, New::Run))
 }
 
+/// A canary that asks for fewer pods than its primary has is judged under another load: without an autoscaler it
+/// stays at its size.
+fn undersized(pass: &Pass<'_>) -> Option<Notice> {
+    let primary = pass.seen.primary.workload()?;
+    let (asked, running) = (pass.target.desired, primary.desired);
+    let fixed = pass.canary.autoscaler.is_none() && pass.canary.target.kind == TargetKind::Deployment;
+    (fixed && asked > 0 && asked < running).then(|| {
+        Notice::warning(
+            Reason::NewRevision,
+            format!(
+                "{} is judged with {asked} replicas beside {running} of {}; give it as many, or name an autoscaler in \
+                 spec.autoscalerRef",
+                pass.target_name(),
+                pass.primary_name()
+            ),
+        )
+    })
+}
+
 /// A gate is closed.
 pub(super) fn closed(text: String, alert: Option<&str>) -> Notice {
     let notice = Notice::warning(Reason::WaitingForApproval, text);
@@ -172,6 +209,9 @@ pub(super) fn run(pass: &Pass<'_>, mut draft: Draft<'_>, new: New) -> Plan {
     match new {
         New::Run => {
             draft.unpark();
+            if let Some(notice) = undersized(pass) {
+                draft.say(notice);
+            }
             draft.say(
                 Notice::info(
                     Reason::NewRevision,
@@ -196,6 +236,7 @@ pub(super) fn run(pass: &Pass<'_>, mut draft: Draft<'_>, new: New) -> Plan {
         }
     }
     draft.adopt(pass.current);
+    draft.route(Split::NONE);
     draft.enter(Stage::Progressing);
     draft.status.iterations = 0;
     draft.status.failed_checks = 0;
