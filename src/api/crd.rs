@@ -149,8 +149,8 @@ pub fn yaml(webhook: Option<WebhookClientConfig>) -> String {
     out
 }
 
-/// The schema v1beta1 Canaries are pruned by.
-pub(super) fn v1beta1_schema() -> Option<JSONSchemaProps> {
+/// The schema v1beta1 Canaries are pruned and judged by.
+pub(crate) fn v1beta1_schema() -> Option<JSONSchemaProps> {
     let crd = closed(v1beta1::Canary::crd());
     crd.spec.versions.into_iter().next()?.schema?.open_api_v3_schema
 }

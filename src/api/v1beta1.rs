@@ -46,7 +46,15 @@ wire! {
         printcolumn = r#"{"name": "MaxWeight", "type": "string", "jsonPath": ".spec.analysis.maxWeight", "priority": 1}"#,
         printcolumn = r#"{"name": "LastTransitionTime", "type": "string", "jsonPath": ".status.lastTransitionTime"}"#
     )]
-    #[schemars(extend("required" = ["targetRef", "analysis"]))]
+    #[schemars(extend(
+        "required" = ["targetRef", "analysis"],
+        "x-kubernetes-validations" = serde_json::json!([{
+            "rule": "!has(self.provider) || has(self.analysis.iterations) || has(self.analysis.stepWeight) || \
+                     has(self.analysis.stepWeights)",
+            "message": "with a provider named, one of iterations (blue/green, A/B), stepWeight and stepWeights (canary) is \
+                        expected in analysis"
+        }])
+    ))]
     CanarySpec {
         /// Traffic provider; the controller's `--mesh-provider` when absent.
         #[schemars(extend("enum" = [

@@ -302,14 +302,13 @@ pub fn read(text: &str, region: Range<usize>) -> Result<Value, Unreadable> {
     })
 }
 
-/// A parser's message on one line, without the place it repeats.
+/// A parser's message on one line, without the place it repeats and its advice to programmers.
 fn sentence(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
-    line.split(" at line ")
-        .next()
-        .unwrap_or(line)
-        .trim_end_matches(" at")
-        .to_owned()
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let line = line.split(" at line ").next().unwrap_or(line);
+    let line = line.split(", set DuplicateKeyPolicy").next().unwrap_or(line);
+    line.to_owned()
 }
 
 #[cfg(test)]

@@ -116,6 +116,10 @@ rules! {
         UNKNOWN_VALUE = "unknown-value" [] Error: "the field takes one of a few words", "use one of the listed words";
         UNKNOWN_FIELD = "unknown-field" [32, 46] Warning: "the API server drops fields it does not know", "remove or correct the field";
         NOT_AN_INTEGER = "not-an-integer" [7] Error: "a fraction in a whole-number field stops Flagger for every Canary of the cluster", "write a whole number";
+        OUT_OF_RANGE = "out-of-range" [] Error: "the API server refuses a number outside the field's bounds", "write a number within the bounds";
+        FIELD_FORMAT = "field-format" [] Error: "the API server refuses text of this form here", "write a name as Kubernetes has them";
+        TOO_LONG = "too-long" [] Error: "the API server refuses more than the field holds", "shorten it";
+        ONE_OF = "one-of" [] Error: "the API server takes exactly one of these", "keep one";
         NEGATIVE = "negative-number" [155] Error: "a count cannot be negative", "write zero or more";
         LEGACY_ANALYSIS = "legacy-analysis" [46] Error: "v1beta1 has no canaryAnalysis: the API server drops it and nothing is analysed", "rename canaryAnalysis to analysis";
 
@@ -159,7 +163,7 @@ rules! {
         READY_ZERO = "ready-threshold-zero" [13] Warning: "zero switches the readiness check off", "leave it out for 100";
         GATE_UNUSED = "traffic-gate-unused" [42] Error: "confirm-traffic-increase is asked between weights only: this gate is never asked", "use confirm-promotion";
         UNVERIFIED = "nothing-is-checked" [43] Warning: "no metric and no rollout hook: every version is promoted", "add a metric or a rollout webhook";
-        ANALYSIS_ABSENT = "analysis-absent" [] Warning: "without an analysis every version is promoted", "add spec.analysis";
+        ANALYSIS_ABSENT = "analysis-absent" [] Error: "without an analysis nothing is judged, and the API server refuses the object", "add spec.analysis; spec.skipAnalysis says that nothing shall be judged";
         SUSPENDED_AT_BIRTH = "suspended-at-creation" [45] Warning: "nothing is created while suspend is true", "set suspend to false to begin";
 
         // Provider.

@@ -2,6 +2,10 @@
 //! clients are answered all the while.
 //!
 //! A slice of it in every test run; `hack/e2e/kill` runs the whole. `KILL_ROLLOUTS` and `KILL_SEED` say how much and which.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: kills and asks by the clock, beside what it watches"
+)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -316,7 +320,7 @@ async fn a_process_that_is_killed_at_random_moments_does_nothing_twice() {
     }
     traffic.abort();
 
-    let seen = seen.lock().unwrap();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
     let mut wrong = Vec::new();
     wrong.extend(
         seen.strays

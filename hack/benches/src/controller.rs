@@ -142,7 +142,7 @@ async fn bench(
     requests.forget();
     let (cpu, began) = (process.cpu(), Instant::now());
     tokio::time::sleep(window).await;
-    let share = (process.cpu() - cpu).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
+    let share = process.cpu().saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
     let others = requests.others();
     rows.push(Row {
         what: format!(

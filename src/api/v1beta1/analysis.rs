@@ -9,20 +9,17 @@ use super::mesh::AnalysisMatch;
 /// Go durations (`30s`, `1m30s`, `1.5h`), not negative. Sharper judgement (zero, too short) is admission's.
 const GO_DURATION: &str = r"^\+?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$";
 
+/// The same or nothing: an empty timeout is the default, as Flagger 0.x wrote it.
+const TIMEOUT: &str = r"^$|^\+?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$";
+
 /// Go or Prometheus durations (`1m`, `1h30m`, `1d`), as a metric's interval is put into a query.
 const RANGE_DURATION: &str = r"^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d|w|y))+$";
 
 wire! {
     /// How a new revision is judged (Flagger `CanaryAnalysis`).
     ///
-    /// Exactly one of `iterations`, `stepWeight` and `stepWeights` names the strategy.
-    #[schemars(extend(
-        "required" = ["interval", "threshold"],
-        "x-kubernetes-validations" = serde_json::json!([{
-            "rule": "[has(self.iterations), has(self.stepWeight), has(self.stepWeights)].exists_one(given, given)",
-            "message": "exactly one of iterations (blue/green, A/B), stepWeight and stepWeights (canary) is expected"
-        }])
-    ))]
+    /// One of `iterations`, `stepWeight` and `stepWeights` names the strategy; iterations win. What is absent has a
+    /// default and a warning: objects of Flagger 0.x hold neither, or both.
     CanaryAnalysis {
         /// Time between two checks.
         #[schemars(extend("pattern" = GO_DURATION))]
@@ -154,8 +151,8 @@ wire! {
         url: String,
         /// Send no alert about its failures.
         mute_alert: bool,
-        /// Timeout of one call (10s when absent).
-        #[schemars(extend("pattern" = GO_DURATION))]
+        /// Timeout of one call (10s when absent or empty).
+        #[schemars(extend("pattern" = TIMEOUT))]
         timeout: String,
         /// Further calls after a failure.
         #[schemars(range(min = 0))]

@@ -79,7 +79,7 @@ fn strategy(analysis: &Value, notes: &mut Vec<String>) {
             threshold.to_string()
         };
         notes.push(format!(
-            "spec.analysis.threshold: {found} rolled back at once; now it counts as 1, and v1beta1 requires the field"
+            "spec.analysis.threshold: {found} rolled back at once; now it counts as 1, and Flagger's schema of v1beta1 requires the field"
         ));
     }
     let named: Vec<&str> = ["iterations", "stepWeight", "stepWeights"]
@@ -89,15 +89,18 @@ fn strategy(analysis: &Value, notes: &mut Vec<String>) {
     match named.as_slice() {
         [_] => {}
         [] => notes.push(
-            "spec.analysis: names no strategy; v1beta1 requires one of iterations, stepWeight and stepWeights".to_owned(),
+            "spec.analysis: names no strategy; Flagger's schema of v1beta1 requires one of iterations, stepWeight and stepWeights".to_owned(),
         ),
         several => notes.push(format!(
-            "spec.analysis: names {}; v1beta1 accepts one of them, remove the others",
+            "spec.analysis: names {}; Flagger's schema of v1beta1 accepts one of them, remove the others",
             several.join(" and ")
         )),
     }
     if analysis["interval"].is_null() {
-        notes.push("spec.analysis.interval: absent meant 60s; v1beta1 requires the field".to_owned());
+        notes.push(
+            "spec.analysis.interval: absent meant 60s; Flagger's schema of v1beta1 requires the field"
+                .to_owned(),
+        );
     }
 }
 
@@ -153,7 +156,7 @@ fn hooks(analysis: &Value, notes: &mut Vec<String>) {
         }
         if hook["timeout"] == "" {
             notes.push(format!(
-                "{path}.timeout: \"\" meant 10s; v1beta1 accepts a duration or nothing, remove it"
+                "{path}.timeout: \"\" meant 10s; Flagger's schema of v1beta1 accepts a duration or nothing, remove it"
             ));
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn read(spec: &Field<'_>, skip: bool, context: &Context<'_>, findings
         field = legacy;
     }
     let absent = !field.is_set();
-    if absent && !skip {
+    if absent {
         findings.add(&rules::ANALYSIS_ABSENT, &field.path, "missing");
     }
     if absent || field.object(findings).is_none() {

@@ -26,6 +26,7 @@ mod metrics;
 mod provider;
 mod query;
 mod service;
+mod shape;
 mod strategy;
 mod target;
 mod url;
@@ -65,7 +66,8 @@ impl Default for Settings {
 /// What a manifest means, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
-    /// The Canary, when nothing in the report makes it impossible to obey.
+    /// The Canary, when nothing in the report makes it impossible to obey. (Odd values in fields nobody here reads are
+    /// refused at admission and do not stop a stored object.)
     pub canary: Option<Canary>,
     /// What can be read of a Canary that has to be refused.
     draft: Option<Canary>,
@@ -130,16 +132,16 @@ pub fn canary(object: &Value, settings: &Settings) -> Parsed {
     let root = Field::root(object);
     let spec = root.get("spec");
     let canary = read(&root, &spec, settings, &mut findings);
-    let report = findings.report;
-    let (canary, draft) = if report.is_admissible() {
+    let (canary, draft) = if findings.report.is_admissible() {
         (canary, None)
     } else {
         (None, canary)
     };
+    shape::judge(&shape::CANARY, &spec, &mut findings);
     Parsed {
         canary,
         draft,
-        report,
+        report: findings.report,
     }
 }
 

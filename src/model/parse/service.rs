@@ -41,6 +41,21 @@ const FIELDS: [&str; 27] = [
     "unmanagedMetadata",
 ];
 
+/// A mirror to a Service names its port (a rule of the schema, for every provider).
+fn mirrors(field: &Field<'_>, findings: &mut Findings) {
+    for mirror in field.get("mirror").objects(findings) {
+        let backend = mirror.get("backendRef");
+        let text = |key: &str| backend.get(key).value.and_then(Value::as_str);
+        let is_service =
+            text("group").is_none_or(str::is_empty) && text("kind").is_none_or(|kind| kind == "Service");
+        if backend.value.is_some_and(Value::is_object) && is_service && !backend.get("port").is_set() {
+            findings
+                .add(&rules::REQUIRED, &backend.path.key("port"), "missing")
+                .expecting("expected the port of the Service");
+        }
+    }
+}
+
 /// Reads `spec.service`; placeholders stand in for what is wrong.
 pub(super) fn read(
     field: &Field<'_>,
@@ -123,6 +138,7 @@ pub(super) fn read(
         labels: keys("labels", findings),
         annotations: keys("annotations", findings),
     };
+    mirrors(field, findings);
     routes(field, provider, findings);
     Service {
         port,
@@ -331,7 +347,7 @@ fn routes(field: &Field<'_>, provider: &Provider, findings: &mut Findings) {
             )
             .fixed_by(fix.unwrap_or_else(|| rules::ROUTE_DURATION.fix.to_owned()));
     }
-    for mirror in field.get("mirror").objects(findings) {
+    for mirror in field.get("mirror").objects(&mut Findings::default()) {
         if mirror.is_set() && !mirror.get("backendRef").is_set() {
             findings.add(&rules::MIRROR_BACKEND, &mirror.path.key("backendRef"), "missing");
         }

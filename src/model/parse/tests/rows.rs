@@ -508,7 +508,53 @@ pub(super) fn canary() -> Vec<Row> {
             "analysis-absent",
             "spec.analysis",
             spec(json!({"analysis": null})),
-            spec(json!({"analysis": null, "skipAnalysis": true})),
+            nothing(),
+        ),
+        // What the schema alone knows.
+        Row(
+            "out-of-range",
+            "spec.service.gatewayRefs[0].port",
+            with(
+                "gatewayapi:v1",
+                &service(json!({"gatewayRefs": [{"name": "g", "port": 70000}]})),
+            ),
+            with(
+                "gatewayapi:v1",
+                &service(json!({"gatewayRefs": [{"name": "g", "port": 443}]})),
+            ),
+        ),
+        Row(
+            "field-format",
+            "spec.service.gatewayRefs[0].namespace",
+            with(
+                "gatewayapi:v1",
+                &service(json!({"gatewayRefs": [{"name": "g", "namespace": "Not A Name"}]})),
+            ),
+            with(
+                "gatewayapi:v1",
+                &service(json!({"gatewayRefs": [{"name": "g", "namespace": "gateways"}]})),
+            ),
+        ),
+        Row(
+            "too-long",
+            "spec.service.gatewayRefs",
+            with(
+                "gatewayapi:v1",
+                &service(json!({"gatewayRefs": vec![json!({"name": "g"}); 33]})),
+            ),
+            with(
+                "gatewayapi:v1",
+                &service(json!({"gatewayRefs": vec![json!({"name": "g"}); 32]})),
+            ),
+        ),
+        Row(
+            "one-of",
+            "spec.service.match[0].uri",
+            with(
+                "istio",
+                &service(json!({"match": [{"uri": {"exact": "/a", "prefix": "/b"}}]})),
+            ),
+            with("istio", &service(json!({"match": [{"uri": {"prefix": "/b"}}]}))),
         ),
         Row(
             "suspended-at-creation",

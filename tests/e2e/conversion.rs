@@ -3,11 +3,6 @@
 //!
 //! Skipped, with a message, where no kubectl of 1.28 or newer is on PATH (`hack/test` finds one).
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test stops at the first surprise"
-)]
 #![expect(clippy::print_stdout, reason = "says why it is skipped")]
 
 use std::path::{Path, PathBuf};
@@ -16,11 +11,12 @@ use std::time::Duration;
 
 use devcluster::DevCluster;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-#[path = "e2e/admission.rs"]
+#[path = "admission.rs"]
 mod admission;
+
+use crate::kubectl::{Said, kubectl, said};
 
 const ALPHA: &str = "canaries.v1alpha3.flagger.app";
 const BETA: &str = "canaries.v1beta1.flagger.app";
@@ -55,44 +51,6 @@ struct Stage {
     kubectl: PathBuf,
     verdigris: Option<Child>,
     port: u16,
-}
-
-struct Said {
-    ok: bool,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    #[track_caller]
-    fn good(self) -> String {
-        assert!(self.ok, "{}{}", self.out, self.err);
-        self.out
-    }
-
-    #[track_caller]
-    fn json(self) -> Value {
-        serde_json::from_str(&self.good()).unwrap()
-    }
-}
-
-/// kubectl 1.28 or newer.
-async fn kubectl() -> Option<PathBuf> {
-    let found = std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|folder| folder.join("kubectl"))
-        .find(|file| file.is_file())?;
-    let asked = Command::new(&found)
-        .args(["version", "--client", "-o", "json"])
-        .output()
-        .await
-        .ok()?;
-    let version: Value = serde_json::from_slice(&asked.stdout).ok()?;
-    let minor = version["clientVersion"]["minor"]
-        .as_str()?
-        .trim_end_matches('+')
-        .parse::<u32>()
-        .ok()?;
-    (minor >= 28).then_some(found)
 }
 
 impl Stage {
@@ -242,26 +200,6 @@ impl Stage {
         }
         self.cluster.stop().await;
         std::fs::remove_dir_all(&self.folder).unwrap();
-    }
-}
-
-async fn said(command: &mut Command, stdin: &str) -> Said {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    // A program that reads nothing closes the pipe first.
-    let _ = input.write_all(stdin.as_bytes()).await;
-    drop(input);
-    let output = child.wait_with_output().await.unwrap();
-    Said {
-        ok: output.status.success(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
