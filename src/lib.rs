@@ -8,12 +8,14 @@
 //! | folder | owns | may know |
 //! |---|---|---|
 //! | [`api`] | WIRE: what etcd may hold; conversion between versions | nothing of ours |
+//! | [`manifest`] | TEXT: where in a YAML file something stands | nothing of ours |
 //! | [`model`] | MEANING: the parsed Canary, its status, rules, PromQL | `api` |
 //! | [`policy`] | RULES of an organisation, pure; CEL | `model` |
 //! | [`rollout`] | DECISION: what happens next, pure | `model` |
 //! | [`workload`], [`metric`], [`hook`], [`notify`] | RENDERING: objects, queries, payloads, pure | `model` |
 //! | [`net`], [`telemetry`], [`pki`], [`lease`] | sockets, logs and series, certificates, leadership | nothing of ours |
 //! | [`cluster`] | the API server | `lease` |
+//! | [`lint`] | the verdict offline: places in files, forms of a report | `api`, `manifest`, `model`, `policy` |
 //! | [`cache`] | SHELL of the watches: the objects everybody reads | `cluster` |
 //! | [`webhook`] | SHELL of admission and conversion | `api`, `cache`, `model`, `policy`, `pki`, `net`, `telemetry` |
 //! | [`controller`] | SHELL of the loop | decision, renderers, `cache`, `cluster`, `lease`, `net`, `policy`, `telemetry` |
@@ -51,7 +53,9 @@ pub mod controller;
 pub mod hook;
 pub mod install;
 pub mod lease;
+pub mod lint;
 pub mod loadtester;
+pub mod manifest;
 pub mod metric;
 pub mod migrate;
 pub mod model;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// Folder (or top-level file) → the folders of ours it may name.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &[]),
+    ("manifest", &[]),
     ("model", &["api"]),
     ("policy", &["model"]),
     ("rollout", &["model"]),
@@ -22,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lease", &[]),
     ("telemetry", &[]),
     ("pki", &[]),
-    ("lint", &["api", "model", "policy"]),
+    ("lint", &["api", "manifest", "model", "policy"]),
     ("loadtester", &["model"]),
     ("audit", &["cluster", "lease", "model", "policy", "telemetry"]),
     ("cache", &["cluster"]),
@@ -80,6 +81,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "install",
             "lease",
             "lint",
+            "manifest",
             "migrate",
             "model",
             "net",
@@ -96,7 +98,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Folders that decide or render, and the crates they must not name: a client, a socket, a task or a log.
 const PURE: &[&str] = &[
-    "model", "policy", "rollout", "workload", "metric", "hook", "notify",
+    "manifest", "lint", "model", "policy", "rollout", "workload", "metric", "hook", "notify",
 ];
 const IMPURE: &[&str] = &[
     "kube",

@@ -3,6 +3,7 @@
 mod alerts;
 pub mod convert;
 pub mod crds;
+pub mod lint;
 pub mod loadtester;
 pub mod migrate;
 pub mod order;
@@ -12,12 +13,14 @@ pub mod status;
 pub mod uninstall;
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::model::duration;
 use crate::model::order::Verb;
 use crate::model::promql::{self, Severity};
 use crate::model::template::Context;
@@ -44,6 +47,8 @@ pub enum Command {
     Crds(crds::CrdsArgs),
     /// Rewrite stored objects at v1beta1, so that older versions can go
     Migrate(migrate::MigrateArgs),
+    /// Judge manifests as admission would, without a cluster
+    Lint(lint::LintArgs),
     /// Print the admission rules
     Rules(rules::RulesArgs),
     /// Show where releases stand, live if wanted, or wait for the end of one
@@ -95,6 +100,13 @@ pub fn main(cli: Cli) -> ExitCode {
         }
         Command::Crds(args) => printed(crds::run(&args, &mut io::stdout().lock())),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Lint(args) => {
+            let colours = io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let (mut stdin, mut stdout, mut stderr) =
+                (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
+            ExitCode::from(lint::run(&args, colours, &mut stdin, &mut stdout, &mut stderr))
+        }
         Command::Rules(args) => printed(rules::run(&args)),
         Command::Status(args) => status::run(&args),
         Command::Promote(args) => order::run(Verb::Promote, &args),
@@ -115,6 +127,11 @@ fn query_slip(query: &str) -> Option<String> {
         "line {}, column {}: {}; {}",
         problem.line, problem.column, problem.found, problem.fix
     ))
+}
+
+/// Reads a duration above zero.
+fn interval(text: &str) -> Result<Duration, String> {
+    duration::go_positive(text).ok_or_else(|| format!("{text:?} is not a duration; write 10s or 1m"))
 }
 
 /// A broken pipe downstream is no failure of ours.

@@ -32,6 +32,15 @@ pub fn run(args: &RulesArgs) -> io::Result<()> {
     io::stdout().lock().write_all(render(args.output).as_bytes())
 }
 
+/// What the documentation begins with.
+const HEAD: &str = "\
+# Admission rules
+
+What `verdigris run` refuses or warns about when an object is applied, and `verdigris lint` tells of files. Numbers `V-nnn`
+are those of the list of 174 known misconfigurations. Written by `verdigris rules -o markdown`.
+
+";
+
 /// The whole table as text, ending in a newline.
 pub fn render(format: Format) -> String {
     let mut out = String::new();
@@ -59,7 +68,7 @@ pub fn render(format: Format) -> String {
                 .map(|rule| {
                     json!({
                         "code": rule.code.0,
-                        "covers": numbers(rule),
+                        "covers": rule.numbers().collect::<Vec<_>>(),
                         "scope": rule.scope.as_str(),
                         "severity": rule.severity.as_str(),
                         "reason": rule.reason,
@@ -70,6 +79,7 @@ pub fn render(format: Format) -> String {
             let _ = writeln!(out, "{:#}", serde_json::Value::from(rows));
         }
         Format::Markdown => {
+            out.push_str(HEAD);
             out.push_str("| rule | covers | judges | severity | why | fix |\n|---|---|---|---|---|---|\n");
             for rule in ALL {
                 let cell = |text: &str| text.replace('|', "\\|");
@@ -86,22 +96,15 @@ pub fn render(format: Format) -> String {
             }
             out.push_str("\n| without a rule | why |\n|---|---|\n");
             for (number, why) in LEFT_OUT {
-                let _ = writeln!(out, "| V-{number:03} | {why} |");
+                let _ = writeln!(out, "| {number} | {why} |");
             }
         }
     }
     out
 }
 
-fn numbers(rule: &Rule) -> Vec<String> {
-    rule.covers
-        .iter()
-        .map(|number| format!("V-{number:03}"))
-        .collect()
-}
-
 fn covers(rule: &Rule) -> String {
-    numbers(rule).join(" ")
+    rule.numbers().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -113,7 +116,7 @@ mod tests {
         assert_eq!(render(Format::Table).lines().count(), ALL.len());
         assert_eq!(
             render(Format::Markdown).lines().count(),
-            ALL.len() + 2 + LEFT_OUT.len() + 3
+            HEAD.lines().count() + ALL.len() + 2 + LEFT_OUT.len() + 3
         );
         let rows: serde_json::Value = serde_json::from_str(&render(Format::Json)).unwrap();
         assert_eq!(rows.as_array().unwrap().len(), ALL.len());
@@ -127,8 +130,17 @@ mod tests {
 
     #[test]
     fn no_cell_breaks_the_markdown_table() {
-        for line in render(Format::Markdown).lines().take(ALL.len() + 2) {
+        let table = render(Format::Markdown);
+        for line in table.lines().filter(|line| line.starts_with("| `")) {
             assert_eq!(line.replace("\\|", "").matches('|').count(), 7, "{line}");
         }
+    }
+
+    #[test]
+    fn the_documentation_is_fresh() {
+        assert!(
+            include_str!("../model/RULES.md") == render(Format::Markdown),
+            "run verdigris rules -o markdown > src/model/RULES.md"
+        );
     }
 }

@@ -11,7 +11,7 @@ use crate::app;
 use crate::lease;
 use crate::model::canary::Provider;
 use crate::model::duration;
-use crate::model::parse::Settings;
+use crate::model::parse::{self, Settings};
 use crate::net::outbound::Reach;
 use crate::pki::files::Files;
 use crate::telemetry::{self, LogFormat, Traces};
@@ -30,8 +30,8 @@ pub struct RunArgs {
     #[arg(long, default_value = "http://prometheus:9090")]
     metrics_server: String,
     /// Provider of Canaries that name none
-    #[arg(long, default_value = "kubernetes")]
-    mesh_provider: String,
+    #[arg(long, default_value = "kubernetes", value_parser = parse::provider)]
+    mesh_provider: Provider,
     /// Address the webhooks are served on
     #[arg(long, default_value = "0.0.0.0:9443")]
     listen: SocketAddr,
@@ -75,10 +75,10 @@ pub struct RunArgs {
     #[arg(long, value_delimiter = ',', requires = "client_ca_file")]
     client_allowed_names: Vec<String>,
     /// How long every webhook configuration and CRD must have been trusting a new authority before it signs
-    #[arg(long, default_value = "1m", value_parser = interval)]
+    #[arg(long, default_value = "1m", value_parser = super::interval)]
     ca_settle: Duration,
     /// Shorter analysis intervals are raised to this
-    #[arg(long, default_value = "10s", value_parser = interval)]
+    #[arg(long, default_value = "10s", value_parser = super::interval)]
     min_analysis_interval: Duration,
     /// Labels that may tell the pods of a target, in order
     #[arg(
@@ -113,10 +113,6 @@ pub struct RunArgs {
     /// How log lines look
     #[arg(long, value_enum, default_value = "text", alias = "zap-encoding")]
     log_format: LogFormat,
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    duration::go_positive(text).ok_or_else(|| format!("{text:?} is not a duration; write 10s or 1m"))
 }
 
 fn lease_duration(text: &str) -> Result<Duration, String> {
@@ -163,10 +159,6 @@ fn config(args: RunArgs, traces: Option<&Traces>) -> Result<app::Config, String>
             "--otlp-endpoint {url} is not an http or https URL; write one such as http://collector:4318"
         ));
     }
-    let provider = match args.mesh_provider.as_str() {
-        "kubernetes" => Provider::Kubernetes,
-        other => Provider::Other(other.to_owned()),
-    };
     match Url::parse(&args.metrics_server) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => {}
         Ok(_) | Err(_) => {
@@ -236,7 +228,7 @@ fn config(args: RunArgs, traces: Option<&Traces>) -> Result<app::Config, String>
             namespace: args.namespace,
             metrics_server: args.metrics_server,
             settings: Settings {
-                provider,
+                provider: args.mesh_provider,
                 min_interval: args.min_analysis_interval,
                 provider_is_certain: false,
                 refuse_loopback: in_cluster,

@@ -17,6 +17,7 @@ pub mod revision;
 pub mod rules;
 pub mod split;
 pub mod status;
+pub mod subject;
 pub mod surroundings;
 pub mod template;
 pub mod violation;

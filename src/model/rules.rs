@@ -81,6 +81,13 @@ pub struct Rule {
     pub fix: &'static str,
 }
 
+impl Rule {
+    /// `V-001` and its like, for each of [`Self::covers`].
+    pub fn numbers(&self) -> impl Iterator<Item = String> {
+        self.covers.iter().map(|number| format!("V-{number:03}"))
+    }
+}
+
 /// Declares each rule as a constant and all of them as [`ALL`].
 macro_rules! rules {
     ($($scope:ident { $($name:ident = $code:literal [$($number:literal),*] $severity:ident: $reason:literal, $fix:literal;)* })*) => {
@@ -353,56 +360,63 @@ rules! {
     }
 }
 
-/// Numbers of known misconfigurations without a rule, and why.
-pub const LEFT_OUT: &[(u16, &str)] = &[
+/// Known misconfigurations without a rule, and why.
+pub const LEFT_OUT: &[(&str, &str)] = &[
     (
-        11,
+        "V-011",
         "the controller's deadline does not rest on the Deployment's own",
     ),
     (
-        41,
+        "V-041",
         "fixed: metrics are asked while the promotion gate is closed, after one iteration too",
     ),
     (
-        56,
+        "V-056",
         "copies of ConfigMaps and Secrets are the controller's to judge, so that admission reads neither",
     ),
-    (73, "quotas are the controller's to judge"),
+    ("V-073", "quotas are the controller's to judge"),
     (
-        74,
+        "V-074",
         "disruption budgets and network policies are the controller's to judge",
     ),
-    (100, "Ingresses are not watched before there is a router for them"),
     (
-        105,
+        "V-100",
+        "Ingresses are not watched before there is a router for them",
+    ),
+    (
+        "V-105",
         "TrafficRoutes are not watched before there is a router for them",
     ),
     (
-        108,
+        "V-108",
         "a provider Verdigris does not know is refused where it is configured",
     ),
-    (130, "fixed: the interval is 1m for every kind of metric"),
+    ("V-130", "fixed: the interval is 1m for every kind of metric"),
     (
-        135,
+        "V-135",
         "scrape configuration is rarely in annotations: any verdict would be a guess",
     ),
-    (154, "a note on Flagger's documentation"),
     (
-        158,
+        "V-147a",
+        "fixed: an answer that is a native histogram fails its check, and what a query answers with cannot be seen in it",
+    ),
+    ("V-154", "a note on Flagger's documentation"),
+    (
+        "V-158",
         "whether there is a process-wide event webhook cannot be seen in a manifest",
     ),
-    (160, "fixed: an empty severity is info"),
-    (162, "Secrets are the controller's to judge"),
-    (165, "whether silence is meant cannot be seen in a manifest"),
-    (166, "ConfigMaps and Secrets are the controller's to judge"),
-    (167, "ConfigMaps are the controller's to judge"),
-    (168, "ConfigMaps and Secrets are the controller's to judge"),
-    (169, "ConfigMaps and Secrets are the controller's to judge"),
-    (170, "ConfigMaps and Secrets are the controller's to judge"),
-    (171, "Secrets are the controller's to judge"),
-    (172, "how often a config changes cannot be seen in a manifest"),
+    ("V-160", "fixed: an empty severity is info"),
+    ("V-162", "Secrets are the controller's to judge"),
+    ("V-165", "whether silence is meant cannot be seen in a manifest"),
+    ("V-166", "ConfigMaps and Secrets are the controller's to judge"),
+    ("V-167", "ConfigMaps are the controller's to judge"),
+    ("V-168", "ConfigMaps and Secrets are the controller's to judge"),
+    ("V-169", "ConfigMaps and Secrets are the controller's to judge"),
+    ("V-170", "ConfigMaps and Secrets are the controller's to judge"),
+    ("V-171", "Secrets are the controller's to judge"),
+    ("V-172", "how often a config changes cannot be seen in a manifest"),
     (
-        173,
+        "V-173",
         "a note on literal names, which no rule can tell from other text",
     ),
 ];
@@ -430,12 +444,27 @@ mod tests {
         }
     }
 
+    /// The list has 174 entries: V-001 … V-173, and V-147a.
     #[test]
     fn every_number_has_a_rule_or_a_reason() {
-        for number in 1..=173 {
-            let covered = ALL.iter().any(|rule| rule.covers.contains(&number));
-            let left_out = LEFT_OUT.iter().any(|(left, _)| *left == number);
-            assert!(covered != left_out, "V-{number:03}");
+        let numbers: Vec<String> = (1..=173)
+            .map(|number| format!("V-{number:03}"))
+            .chain(["V-147a".to_owned()])
+            .collect();
+        assert_eq!(numbers.len(), 174);
+        for number in &numbers {
+            let covered = ALL
+                .iter()
+                .flat_map(Rule::numbers)
+                .any(|covered| covered == *number);
+            let left_out = LEFT_OUT.iter().any(|(left, _)| left == number);
+            assert!(covered != left_out, "{number}");
+        }
+        for (number, why) in LEFT_OUT {
+            assert!(
+                numbers.iter().any(|known| known == number) && !why.is_empty(),
+                "{number}"
+            );
         }
     }
 

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::promql::Span;
+
 /// A path into the manifest, printed as Kubernetes prints it: `spec.analysis.metrics[0].query`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FieldPath(Vec<Segment>);
@@ -94,8 +96,21 @@ pub struct Violation {
     pub expected: String,
     /// How to fix it (`write 2s`).
     pub fix: String,
+    /// Where in the field's text, when that is a query: several lines need more than a path.
+    pub place: Option<Place>,
     /// Lines that show the place (a query line and a caret line), without a trailing newline.
     pub snippet: Option<String>,
+}
+
+/// A place within the text of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in that line, in characters, from 1.
+    pub column: usize,
+    /// The bytes in question.
+    pub span: Span,
 }
 
 impl fmt::Display for Violation {
@@ -110,8 +125,16 @@ impl fmt::Display for Violation {
 }
 
 impl Violation {
-    /// `found; expected; fix`, leaving out empty parts.
+    /// `found; expected; fix`, leaving out empty parts; where the field's text has a place, it comes first.
     pub fn sentence(&self) -> String {
+        match self.place {
+            Some(place) => format!("line {}, column {}: {}", place.line, place.column, self.words()),
+            None => self.words(),
+        }
+    }
+
+    /// The sentence without the place: for those who show the place in another way.
+    pub fn words(&self) -> String {
         [&self.found, &self.expected, &self.fix]
             .into_iter()
             .filter(|part| !part.is_empty())

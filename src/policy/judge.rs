@@ -285,6 +285,7 @@ fn unchecked(judgement: &mut Judgement, policy: &Policy, rule: &str, why: &str) 
         found: format!("policy {:?} ({rule}) was not asked: {why}", policy.name),
         expected: rules::POLICY_UNCHECKED.fix.to_owned(),
         fix: String::new(),
+        place: None,
         snippet: None,
     });
 }
@@ -340,6 +341,7 @@ impl Sitting<'_> {
                         ),
                         expected: exemption.reason.clone(),
                         fix: String::new(),
+                        place: None,
                         snippet: None,
                     });
                 }
@@ -369,6 +371,7 @@ impl Sitting<'_> {
             found: breach.found.clone(),
             expected,
             fix,
+            place: None,
             snippet: breach.snippet.clone(),
         };
         match policy.mode {

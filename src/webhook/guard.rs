@@ -137,6 +137,7 @@ impl Opinion {
             found: "policies are not loaded yet, and none was asked".to_owned(),
             expected: rules::POLICY_UNCHECKED.fix.to_owned(),
             fix: String::new(),
+            place: None,
             snippet: None,
         };
         Self {

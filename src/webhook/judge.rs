@@ -8,6 +8,7 @@ use json_patch::PatchOperation;
 use serde_json::Value;
 
 use crate::api;
+use crate::model::subject::Subject;
 use crate::model::surroundings::users::{self, Referred};
 use crate::model::surroundings::{Seen, look_around};
 use crate::model::violation::{Code, FieldPath, Report, Segment, Violation, spelled_for};
@@ -164,42 +165,36 @@ impl Verdict {
 
 /// The kinds that are reviewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    Canary,
-    MetricTemplate,
-    AlertProvider,
+enum Reviewed {
+    /// A kind of Flagger.
+    Flagger(Subject),
+    /// A `CanaryPolicy`.
     Policy,
 }
 
-impl Subject {
-    /// By the pair of resource and kind: a request that names one and carries the other is not for us.
-    fn of(envelope: &Envelope) -> Option<Self> {
-        let (resource, kind) = (&envelope.resource, &envelope.kind);
-        if resource.group != kind.group || resource.version != kind.version {
-            return None;
-        }
-        if kind.group == policy::GROUP {
-            let names = (
-                resource.resource.as_str(),
-                kind.kind.as_str(),
-                kind.version.as_str(),
-            );
-            return (names == ("canarypolicies", "CanaryPolicy", "v1alpha1")).then_some(Subject::Policy);
-        }
-        if kind.group != GROUP {
-            return None;
-        }
-        match (
-            resource.resource.as_str(),
-            kind.kind.as_str(),
-            kind.version.as_str(),
-        ) {
-            ("canaries", "Canary", "v1beta1" | "v1alpha3") => Some(Subject::Canary),
-            ("metrictemplates", "MetricTemplate", "v1beta1") => Some(Subject::MetricTemplate),
-            ("alertproviders", "AlertProvider", "v1beta1") => Some(Subject::AlertProvider),
-            _ => None,
-        }
+/// By the pair of resource and kind: a request that names one and carries the other is not for us.
+fn reviewed(envelope: &Envelope) -> Option<Reviewed> {
+    let (resource, kind) = (&envelope.resource, &envelope.kind);
+    if resource.group != kind.group || resource.version != kind.version {
+        return None;
     }
+    let names = |plural: &str, versions: &[&str]| {
+        resource.resource == plural && versions.contains(&kind.version.as_str())
+    };
+    if kind.group == policy::GROUP {
+        let ours = kind.kind == "CanaryPolicy" && names("canarypolicies", &["v1alpha1"]);
+        return ours.then_some(Reviewed::Policy);
+    }
+    if kind.group != GROUP {
+        return None;
+    }
+    let subject = Subject::of(&kind.kind)?;
+    let plural = match subject {
+        Subject::Canary => "canaries",
+        Subject::MetricTemplate => "metrictemplates",
+        Subject::AlertProvider => "alertproviders",
+    };
+    names(plural, subject.versions()).then_some(Reviewed::Flagger(subject))
 }
 
 /// Judges one request, by the rules of the manifest, by what `around` knows, if caches are kept, and by the
@@ -219,11 +214,11 @@ pub(super) fn judge(
         return Verdict::allowed();
     }
     match envelope.operation.as_str() {
-        "DELETE" => return deletion(envelope, settings, around),
+        "DELETE" => return deletion(envelope, around),
         "CONNECT" => return Verdict::allowed(),
         _ => {}
     }
-    let Some(subject) = Subject::of(envelope) else {
+    let Some(subject) = reviewed(envelope) else {
         return Verdict::failed(StatusCode::BAD_REQUEST, unexpected(envelope));
     };
     let Some(object) = envelope.object.as_ref().filter(|object| object.is_object()) else {
@@ -242,10 +237,8 @@ pub(super) fn judge(
 
     let version = envelope.written_version();
     let opinion = match subject {
-        Subject::Canary | Subject::MetricTemplate | Subject::AlertProvider => {
-            guard.opinion(envelope, object, old, settings)
-        }
-        Subject::Policy => Opinion::default(),
+        Reviewed::Flagger(_) => guard.opinion(envelope, object, old, settings),
+        Reviewed::Policy => Opinion::default(),
     };
     let whole = opinion.whole.as_ref().unwrap_or(object);
     let Report {
@@ -269,7 +262,9 @@ pub(super) fn judge(
     let warnings = lines(all, version, object);
     if violations.is_empty() {
         let patch = match hook {
-            Hook::Mutate if subject == Subject::Canary => defaults(opinion.defaults, whole),
+            Hook::Mutate if subject == Reviewed::Flagger(Subject::Canary) => {
+                defaults(opinion.defaults, whole)
+            }
             Hook::Mutate | Hook::Validate => None,
         };
         return Verdict::Allowed { patch, warnings };
@@ -287,20 +282,24 @@ pub(super) fn judge(
 }
 
 /// What a deletion leaves behind. Never refuses, whatever arrives.
-fn deletion(envelope: &Envelope, settings: &parse::Settings, around: Option<&Around>) -> Verdict {
-    let (Some(subject), Some(old)) = (Subject::of(envelope), &envelope.old_object) else {
+fn deletion(envelope: &Envelope, around: Option<&Around>) -> Verdict {
+    let (Some(subject), Some(old)) = (reviewed(envelope), &envelope.old_object) else {
         return Verdict::allowed();
     };
     let users = |referred| around.map_or_else(Vec::new, |around| around.users(referred, old));
     let report = match subject {
-        Subject::Canary => {
-            let (canary, _) = at_v1beta1(old, settings);
+        Reviewed::Flagger(Subject::Canary) => {
+            let canary = at_v1beta1(old);
             let target = around.map_or(Seen::Unknown, |around| around.target_of(&canary));
             change::deletion(&canary, &target)
         }
-        Subject::MetricTemplate => users::deleted(Referred::MetricTemplate, &users(Referred::MetricTemplate)),
-        Subject::AlertProvider => users::deleted(Referred::AlertProvider, &users(Referred::AlertProvider)),
-        Subject::Policy => Report::default(),
+        Reviewed::Flagger(Subject::MetricTemplate) => {
+            users::deleted(Referred::MetricTemplate, &users(Referred::MetricTemplate))
+        }
+        Reviewed::Flagger(Subject::AlertProvider) => {
+            users::deleted(Referred::AlertProvider, &users(Referred::AlertProvider))
+        }
+        Reviewed::Policy => Report::default(),
     };
     Verdict::Allowed {
         patch: None,
@@ -310,43 +309,36 @@ fn deletion(envelope: &Envelope, settings: &parse::Settings, around: Option<&Aro
 
 /// Everything wrong with one object, by itself and among its neighbours.
 fn report(
-    subject: Subject,
+    subject: Reviewed,
     object: &Value,
     settings: &parse::Settings,
     around: Option<&Around>,
     guard: &Guard,
 ) -> Report {
-    match subject {
-        Subject::Canary => {
-            let (canary, settings) = at_v1beta1(object, settings);
-            let parsed = parse::canary(&canary, &settings);
-            let seen = around
-                .zip(parsed.legible())
-                .map(|(around, canary)| look_around(canary, &around.of(canary)));
-            let mut report = parsed.report;
-            report.merge(seen.unwrap_or_default());
-            report
-        }
-        Subject::MetricTemplate => parse::metric_template(object, settings),
-        Subject::AlertProvider => parse::alert_provider(object, settings),
-        Subject::Policy => policy::validate(object, guard.now()),
-    }
+    let subject = match subject {
+        Reviewed::Flagger(subject) => subject,
+        Reviewed::Policy => return policy::validate(object, guard.now()),
+    };
+    let parsed = subject.judge(object, settings);
+    let seen = around
+        .zip(parsed.legible())
+        .map(|(around, canary)| look_around(canary, &around.of(canary)));
+    let mut report = parsed.report;
+    report.merge(seen.unwrap_or_default());
+    report
 }
 
 /// What the step from one object to the next breaks.
 fn step(
-    subject: Subject,
+    subject: Reviewed,
     old: &Value,
     new: &Value,
     settings: &parse::Settings,
     around: Option<&Around>,
 ) -> Report {
     match subject {
-        Subject::Canary => {
-            let ((old, _), (new, _)) = (at_v1beta1(old, settings), at_v1beta1(new, settings));
-            change::update(&old, &new)
-        }
-        Subject::MetricTemplate => {
+        Reviewed::Flagger(Subject::Canary) => change::update(&at_v1beta1(old), &at_v1beta1(new)),
+        Reviewed::Flagger(Subject::MetricTemplate) => {
             let users = around.map_or_else(Vec::new, |around| around.users(Referred::MetricTemplate, new));
             let users: Vec<_> = users
                 .iter()
@@ -354,27 +346,17 @@ fn step(
                 .collect();
             users::template_changed(&users, old, new)
         }
-        Subject::AlertProvider | Subject::Policy => Report::default(),
+        Reviewed::Flagger(Subject::AlertProvider) | Reviewed::Policy => Report::default(),
     }
 }
 
-/// A Canary object as v1beta1 spells it, and the settings it is judged by.
-fn at_v1beta1<'a>(
-    object: &'a Value,
-    settings: &'a parse::Settings,
-) -> (Cow<'a, Value>, Cow<'a, parse::Settings>) {
-    if object["apiVersion"] != "flagger.app/v1alpha3" {
-        return (Cow::Borrowed(object), Cow::Borrowed(settings));
+/// A Canary object as v1beta1 spells it.
+fn at_v1beta1(object: &Value) -> Cow<'_, Value> {
+    if object["apiVersion"] == "flagger.app/v1alpha3" {
+        Cow::Owned(api::convert::respelled(object.clone()))
+    } else {
+        Cow::Borrowed(object)
     }
-    // The schema of v1alpha3 is open: nobody else tells its author about a misspelt field.
-    let settings = parse::Settings {
-        unknown_fields: true,
-        ..settings.clone()
-    };
-    (
-        Cow::Owned(api::convert::respelled(object.clone())),
-        Cow::Owned(settings),
-    )
 }
 
 /// Warnings as the author of `object` reads them.

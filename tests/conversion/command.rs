@@ -249,11 +249,7 @@ fn mistakes_are_said_and_exit_with_two() {
             "apiVersion: flagger.app/v2\nkind: Canary\nmetadata: {name: a}\n",
             "-: Canary a: apiVersion: found \"flagger.app/v2\"",
         ),
-        (
-            &["-"],
-            "kind: Pod\n---\nb: 1\nb: 2\n",
-            "-: document that begins on line 3: ",
-        ),
+        (&["-"], "kind: Pod\n---\nb: 1\nb: 2\n", "-: line 4, column 1: "),
     ] {
         let (status, _, notes) = convert(args, stdin);
         assert_eq!(status, 2, "{args:?} {stdin:?}");

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::drift;
-use super::text::{Document, Edits, Node, documents, print, read};
+use super::text::{Edits, print};
 use crate::api::convert::{STASH_ANNOTATION, Stash, convert_noting};
 use crate::api::{v1alpha3, v1beta1};
+use crate::manifest::{Document, Node, documents, read};
 
 /// Says what is wrong with a PromQL query, if anything is.
 pub type Judge<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -43,14 +44,11 @@ pub(super) struct Converted {
 pub(super) fn manifest(text: &str, to: &str, judge: Judge) -> Result<Converted, String> {
     let mut out = Converted::default();
     let mut edits = Edits::default();
-    for document in documents(text)? {
+    for document in documents(text).map_err(|error| error.to_string())? {
         if document.root.is_none() {
             continue;
         }
-        let before = read(&text[document.region.clone()]).map_err(|error| {
-            let line = text[..document.region.start].lines().count() + 1;
-            format!("document that begins on line {line}: within it, {error}")
-        })?;
+        let before = read(text, document.region.clone()).map_err(|error| error.to_string())?;
         let (after, edit) = convert_document(text, &document, &before, to, judge, &mut out);
         edits.append(edit);
         out.documents.push(after);
@@ -103,7 +101,8 @@ fn convert_document(
         return (after, edits);
     }
     let region = document.region.clone();
-    if plain && read(&edits.applied(text, region.clone())).is_ok_and(|value| value == after) {
+    let edited = edits.applied(text, region.clone());
+    if plain && read(&edited, 0..edited.len()).is_ok_and(|value| value == after) {
         return (after, edits);
     }
     let json = text[region.clone()].trim_start().starts_with(['{', '[']);

@@ -1,141 +1,13 @@
-//! YAML (and JSON, which is YAML) as text with places: what is where, and changing it without touching the rest.
+//! Changing a manifest's text without touching the rest of it.
 //!
-//! I own the spans of documents and nodes. I promise that bytes outside an edit stay. I never guess: an edit whose
-//! outcome does not read back as the wanted value is not made.
+//! I own the edits. I promise that bytes outside an edit stay. I never guess: an edit whose outcome does not read back
+//! as the wanted value is not made.
 
 use std::ops::Range;
 
-use granit_parser::{Event, Parser, StructureStyle};
 use serde_json::Value;
 
-/// A document of a stream.
-#[derive(Debug)]
-pub(super) struct Document {
-    /// The bytes that can be read (and replaced) on their own.
-    pub(super) region: Range<usize>,
-    /// Its root; `None` for an empty document.
-    pub(super) root: Option<Node>,
-}
-
-/// A node and the bytes it takes.
-#[derive(Debug)]
-pub(super) struct Node {
-    /// From its first byte to the end of its last.
-    span: Range<usize>,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Scalar(String),
-    Sequence(Vec<Node>),
-    Mapping(StructureStyle, Vec<(Node, Node)>),
-    /// An alias, or anything else that stands for a node.
-    Other,
-}
-
-impl Node {
-    /// The key and the value of a member.
-    pub(super) fn member(&self, name: &str) -> Option<(&Node, &Node)> {
-        let Kind::Mapping(_, members) = &self.kind else {
-            return None;
-        };
-        members
-            .iter()
-            .find(|(key, _)| matches!(&key.kind, Kind::Scalar(text) if text == name))
-            .map(|(key, value)| (key, value))
-    }
-
-    /// The value of a member.
-    pub(super) fn get(&self, name: &str) -> Option<&Node> {
-        self.member(name).map(|(_, value)| value)
-    }
-
-    /// An element.
-    pub(super) fn at(&self, index: usize) -> Option<&Node> {
-        match &self.kind {
-            Kind::Sequence(items) => items.get(index),
-            Kind::Scalar(_) | Kind::Mapping(..) | Kind::Other => None,
-        }
-    }
-}
-
-/// The documents of a stream, in order.
-///
-/// # Errors
-/// The text is not YAML; the message has line and column.
-pub(super) fn documents(text: &str) -> Result<Vec<Document>, String> {
-    let mut documents = Vec::new();
-    // Collections under way: where they began, what they hold, and a key that waits for its value.
-    let mut open: Vec<(usize, Kind, Option<Node>)> = Vec::new();
-    let mut root = None;
-    for next in Parser::new_from_str(text) {
-        let (event, span) = next.map_err(|error| error.to_string())?;
-        let bytes = span.byte_range().unwrap_or_default();
-        let node = match event {
-            Event::DocumentStart(..) => {
-                root = None;
-                continue;
-            }
-            Event::DocumentEnd => {
-                let root: Option<Node> = root.take();
-                let start = root
-                    .as_ref()
-                    .map_or(bytes.start, |root| line_start(text, root.span.start));
-                documents.push(Document {
-                    region: start..bytes.start.max(start),
-                    root,
-                });
-                continue;
-            }
-            Event::SequenceStart(..) => {
-                open.push((bytes.start, Kind::Sequence(Vec::new()), None));
-                continue;
-            }
-            Event::MappingStart(style, ..) => {
-                open.push((bytes.start, Kind::Mapping(style, Vec::new()), None));
-                continue;
-            }
-            Event::SequenceEnd | Event::MappingEnd => match open.pop() {
-                Some((start, kind, _)) => Node {
-                    span: start..bytes.end,
-                    kind,
-                },
-                None => continue,
-            },
-            Event::Scalar(value, ..) => Node {
-                span: bytes,
-                kind: Kind::Scalar(value.into_owned()),
-            },
-            Event::Alias(_) => Node {
-                span: bytes,
-                kind: Kind::Other,
-            },
-            // Stream marks, comments and other metadata are no nodes. (The enum belongs to the parser.)
-            _ => continue,
-        };
-        match open.last_mut() {
-            Some((_, Kind::Sequence(items), _)) => items.push(node),
-            Some((_, Kind::Mapping(_, members), key)) => match key.take() {
-                Some(key) => members.push((key, node)),
-                None => *key = Some(node),
-            },
-            Some((_, Kind::Scalar(_) | Kind::Other, _)) => {}
-            None => root = Some(node),
-        }
-    }
-    Ok(documents)
-}
-
-/// The beginning of the line, if only blanks stand before `at` on it; else `at`.
-fn line_start(text: &str, at: usize) -> usize {
-    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    if text[start..at].trim_matches(' ').is_empty() {
-        start
-    } else {
-        at
-    }
-}
+use crate::manifest::{Node, StructureStyle};
 
 /// Replacements of bytes, collected and then made at once.
 #[derive(Debug, Default)]
@@ -172,10 +44,7 @@ impl Edits {
     pub(super) fn narrow(&mut self, text: &str, metric: &Node, side: &str) -> Option<()> {
         let (key, value) = metric.member("thresholdRange")?;
         let number = value.get(side)?;
-        let Kind::Mapping(style, _) = value.kind else {
-            return None;
-        };
-        let end = match style {
+        let end = match value.structure()? {
             StructureStyle::Flow => value.span.end,
             StructureStyle::Block => number.span.end,
         };
@@ -221,26 +90,6 @@ impl Edits {
         out.push_str(&text[at..region.end]);
         out
     }
-}
-
-/// Reads one document.
-///
-/// # Errors
-/// Not YAML, or nothing JSON can hold; the message has line and column within the document.
-pub(super) fn read(text: &str) -> Result<Value, String> {
-    // JSON is read as JSON: its numbers and strings mean what they mean there.
-    match serde_json::from_str(text) {
-        Ok(value) => Ok(value),
-        Err(_) => serde_saphyr::from_str(text).map_err(|error| plain(&error.to_string())),
-    }
-}
-
-/// The parser's sentence, without its source excerpt and its advice to programmers.
-fn plain(error: &str) -> String {
-    let line = error.lines().next().unwrap_or_default();
-    let line = line.strip_prefix("error: ").unwrap_or(line);
-    let end = line.find(", set DuplicateKeyPolicy").unwrap_or(line.len());
-    line[..end].to_owned()
 }
 
 /// Prints one document; JSON when `json`.

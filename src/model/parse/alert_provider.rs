@@ -15,7 +15,9 @@ pub(super) fn judge(object: &Value, settings: &Settings) -> Report {
         provider_is_certain: true,
         ..Findings::default()
     };
-    let spec = Field::root(object).get("spec");
+    let root = Field::root(object);
+    super::envelope(&root, &mut findings);
+    let spec = root.get("spec");
     if !spec.is_set() {
         findings
             .add(&rules::REQUIRED, &spec.path, "missing")
@@ -46,6 +48,7 @@ pub(super) fn judge(object: &Value, settings: &Settings) -> Report {
     };
     let secret = spec.get("secretRef");
     secret.object(&mut findings);
+    secret.only(&["name"], &mut findings);
     if secret.is_set() {
         let name_field = secret.get("name");
         let name = name_field

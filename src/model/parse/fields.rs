@@ -38,6 +38,7 @@ impl Findings {
             found: found.into(),
             expected: rule.reason.to_owned(),
             fix: rule.fix.to_owned(),
+            place: None,
             snippet: None,
         });
         let last = list.len() - 1;

@@ -30,7 +30,9 @@ pub(super) fn judge(object: &Value, settings: &Settings) -> Report {
         provider_is_certain: true,
         ..Findings::default()
     };
-    let spec = Field::root(object).get("spec");
+    let root = Field::root(object);
+    super::envelope(&root, &mut findings);
+    let spec = root.get("spec");
     if !spec.is_set() {
         findings
             .add(&rules::REQUIRED, &spec.path, "missing")
@@ -83,6 +85,7 @@ fn provider(field: &Field<'_>, settings: &Settings, findings: &mut Findings) -> 
     }
     let secret = field.get("secretRef");
     secret.object(findings);
+    secret.only(&["name"], findings);
     if secret.is_set() {
         let name_field = secret.get("name");
         let name = name_field

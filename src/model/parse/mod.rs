@@ -31,6 +31,7 @@ mod strategy;
 mod target;
 mod url;
 
+pub use provider::named as provider;
 pub use url::{forbidden, is_loopback};
 
 /// What the process decides for manifests that leave it open.
@@ -72,6 +73,17 @@ pub struct Parsed {
     draft: Option<Canary>,
     /// Everything found.
     pub report: Report,
+}
+
+impl From<Report> for Parsed {
+    /// Of an object that means nothing but what was found.
+    fn from(report: Report) -> Self {
+        Self {
+            canary: None,
+            draft: None,
+            report,
+        }
+    }
 }
 
 impl Parsed {
@@ -150,7 +162,34 @@ const SPEC: [&str; 14] = [
     "suspend",
 ];
 
+/// Members of every object; those of `metadata` are the API server's, old ones included.
+fn envelope(root: &Field<'_>, findings: &mut Findings) {
+    root.only(&["apiVersion", "kind", "metadata", "spec", "status"], findings);
+    root.get("metadata").only(
+        &[
+            "name",
+            "generateName",
+            "namespace",
+            "labels",
+            "annotations",
+            "finalizers",
+            "ownerReferences",
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "managedFields",
+            "selfLink",
+            "clusterName",
+        ],
+        findings,
+    );
+}
+
 fn read(root: &Field<'_>, spec: &Field<'_>, settings: &Settings, findings: &mut Findings) -> Option<Canary> {
+    envelope(root, findings);
     if !spec.is_set() {
         findings
             .add(&rules::REQUIRED, &spec.path, "missing")

@@ -1,6 +1,7 @@
 //! `spec.provider`: which it is, what it can do, and what it cannot work without.
 
 use crate::model::canary::Provider;
+use crate::model::names::nearest;
 use crate::model::rules;
 
 use super::fields::{Field, Findings};
@@ -28,6 +29,21 @@ const KNOWN: [&str; 19] = [
     "smi:v1alpha2",
     "smi:v1alpha3",
 ];
+
+/// The provider of this name, for flags (`--mesh-provider`).
+///
+/// # Errors
+/// Flagger knows no such provider; the sentence says what was meant, if anything is near.
+pub fn named(name: &str) -> Result<Provider, String> {
+    match name {
+        "kubernetes" => Ok(Provider::Kubernetes),
+        known if KNOWN.contains(&known) => Ok(Provider::Other(known.to_owned())),
+        other => Err(match nearest(other, KNOWN) {
+            Some(near) => format!("not known; did you mean {near}?"),
+            None => format!("not known; expected one of {}", KNOWN.join(", ")),
+        }),
+    }
+}
 
 /// Reads `spec.provider`, or takes the process-wide one.
 pub(super) fn read(field: &Field<'_>, settings: &Settings, findings: &mut Findings) -> Provider {

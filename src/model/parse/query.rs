@@ -3,7 +3,7 @@
 use crate::model::promql::{self, Problem, Severity};
 use crate::model::rules;
 use crate::model::template::Context;
-use crate::model::violation::{Code, FieldPath, Violation};
+use crate::model::violation::{Code, FieldPath, Place, Violation};
 
 use super::fields::{Field, Findings};
 
@@ -27,12 +27,14 @@ fn report(path: &FieldPath, problem: Problem, findings: &mut Findings) {
     let violation = Violation {
         path: path.clone(),
         code: Code(problem.code),
-        found: format!(
-            "line {}, column {}: {}",
-            problem.line, problem.column, problem.found
-        ),
+        found: problem.found,
         expected: problem.expected,
         fix: problem.fix,
+        place: Some(Place {
+            line: problem.line,
+            column: problem.column,
+            span: problem.span,
+        }),
         snippet: (!problem.snippet.is_empty()).then_some(problem.snippet),
     };
     if refused {

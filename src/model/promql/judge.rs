@@ -31,6 +31,8 @@ pub struct Problem {
     pub line: usize,
     /// Column in that line, in characters, from 1.
     pub column: usize,
+    /// The bytes of the author's text in question.
+    pub span: Span,
     /// The line and, beneath it, a caret line; no trailing newline.
     pub snippet: String,
 }
@@ -47,6 +49,7 @@ impl Problem {
             fix,
             line,
             column,
+            span,
             snippet: place::snippet(template, span),
         }
     }

@@ -54,7 +54,11 @@ impl Parser<'_> {
     }
 
     pub(super) fn unknown_function(&mut self, span: Span, name: &str) {
-        let names = functions::names().chain(Aggregation::ALL.into_iter().map(Aggregation::name));
+        // Of two as near, an aggregation is what people write more often: `sun` is `sum` and not `sgn`.
+        let names = Aggregation::ALL
+            .into_iter()
+            .map(Aggregation::name)
+            .chain(functions::names());
         let fix = if name == "holt_winters" {
             "Prometheus 3 calls it double_exponential_smoothing".to_owned()
         } else {

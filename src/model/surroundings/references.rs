@@ -160,6 +160,7 @@ fn judge_query(
         ),
         expected: problem.expected,
         fix: problem.fix,
+        place: None,
         snippet: (!problem.snippet.is_empty()).then_some(problem.snippet),
     };
     if by_itself {

@@ -150,7 +150,7 @@ fn real_manifests_are_never_refused() {
                 .collect();
             assert_eq!(paths, ["spec.analysis.metrics[0].query"]);
             assert!(
-                refused[0].fix.contains("comma") && refused[0].found.contains("line "),
+                refused[0].fix.contains("comma") && refused[0].sentence().contains("line "),
                 "{}",
                 refused[0]
             );
@@ -377,6 +377,64 @@ fn unknown_fields_are_reported_when_asked() {
         ]
     );
     assert!(lint.canary.is_some());
+}
+
+#[test]
+fn misspelt_words_are_guessed() {
+    let guessed = |patch: Value| {
+        let settings = Settings {
+            unknown_fields: true,
+            ..Settings::default()
+        };
+        let report = canary(&patched(&patch), &settings).report;
+        let mut all = report.violations.iter().chain(&report.warnings);
+        let first = all.next().unwrap_or_else(|| panic!("{patch}"));
+        first.fix.clone()
+    };
+    let metric = |metric: Value| json!({"spec": {"analysis": {"metrics": [metric]}}});
+    let query = |query: &str| metric(json!({"name": "q", "threshold": 1, "query": query}));
+    for (patch, meant) in [
+        // A value of an enumeration, a provider among them.
+        (
+            json!({"spec": {"targetRef": {"kind": "Deploymnet"}}}),
+            "Deployment",
+        ),
+        (json!({"spec": {"provider": "kubernets"}}), "kubernetes"),
+        (
+            json!({"spec": {"analysis": {"webhooks": [{"name": "a", "url": "http://a", "type": "pre-rolout"}]}}}),
+            "pre-rollout",
+        ),
+        // Fields, at every depth.
+        (json!({"metadata": {"lables": {}}}), "labels"),
+        (json!({"spec": {"anlysis": {}}}), "analysis"),
+        (
+            metric(json!({"name": "q", "threshold": 1, "query": "up", "intervall": "1m"})),
+            "interval",
+        ),
+        (
+            metric(json!({"name": "q", "thresholdRange": {"max": 1, "mix": 2}, "query": "up"})),
+            "min",
+        ),
+        // Names of metrics, functions of templates and of PromQL, aggregations.
+        (
+            metric(json!({"name": "request-succes-rate", "threshold": 99})),
+            "request-success-rate",
+        ),
+        (query("up{a=\"{{ targt }}\"}"), "target"),
+        (query("up{a=\"{{ namspace }}\"}"), "namespace"),
+        (
+            query("histogram_quantil(0.99, rate(a[1m]))"),
+            "histogram_quantile",
+        ),
+        (query("sun(rate(a[1m]))"), "sum"),
+        (query("sun by (a) (rate(a[1m]))"), "sum"),
+    ] {
+        assert_eq!(
+            guessed(patch.clone()),
+            format!("did you mean {meant}?"),
+            "{patch}"
+        );
+    }
 }
 
 #[test]
