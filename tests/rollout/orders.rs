@@ -36,6 +36,7 @@ fn every_order_everywhere_keeps_the_laws() {
         deleting: false,
         has_finalizer: false,
         order: None,
+        forbidden: None,
         skip_forbidden: None,
     };
     let gates = [Answer::Passed, Answer::Refused("no".to_owned())];
