@@ -268,7 +268,8 @@ fn q28_warning_is_a_level() {
 #[test]
 fn q29_series_of_a_canary_that_is_gone_go_too() {
     let metrics = Metrics::new();
-    metrics.canary_status("test", "podinfo", 1.0);
+    metrics.canary_seen("test", "podinfo");
+    metrics.canary_measured("test", "podinfo", "podinfo", "latency", 1.0);
     assert!(metrics.encode().contains("podinfo"));
     metrics.forget_canary("test", "podinfo");
     assert!(!metrics.encode().contains("podinfo"));

@@ -85,9 +85,13 @@ impl Lines {
         let trusted = Arc::clone(&self.bundle_pem.lock().unwrap());
         let kept = self.idle.lock().unwrap().get_mut(&address).and_then(Vec::pop);
         // One that was closed while it was idle is no failed call: nothing was sent.
-        let mut line = match kept {
-            Some(mut line) if line.ready().await.is_ok() => line,
-            Some(_) | None => open(address, &trusted).await?,
+        let alive = match kept {
+            Some(mut line) => line.ready().await.is_ok().then_some(line),
+            None => None,
+        };
+        let mut line = match alive {
+            Some(line) => line,
+            None => open(address, &trusted).await?,
         };
         let request = Request::post(path)
             .header(header::HOST, NAME)
