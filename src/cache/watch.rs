@@ -71,9 +71,8 @@ async fn serves(client: &Client, kind: Kind) -> Option<bool> {
 }
 
 /// True when a whole API group is unknown. The API server says so in plain text, without a `Status` and its reason.
-/// One that may not be discovered is as good as unknown: nobody waits for it.
 fn is_unserved(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 404))
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// A step of a watch that brought nothing.

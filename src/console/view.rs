@@ -512,8 +512,8 @@ mod tests {
              target     Deployment/podinfo\n  \
              judged     v1:0123456789ab, target generation 7\n  \
              promoted   none\n  \
-             checks     1 failed of 2, last 4s ago, next in 6 s\n             \
-               4s  metric errors 3.5 (<= 5) Passed\n  \
+             checks     1 failed of 2, last 4s ago, next in 6 s\n               \
+             4s  metric errors 3.5 (<= 5) Passed\n  \
              condition  Promoted=Unknown Progressing: m\n  \
              events\n      \
              10s  Normal   Advance [31m (×2)"

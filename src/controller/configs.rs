@@ -118,11 +118,32 @@ async fn carry_out(write: Write, kind: Kind, namespace: &str, name: &str, cx: &C
         Write::Create(copy) => drop(cx.cluster.create(kind, &copy).await?),
         Write::Patch(patch) => drop(cx.cluster.merge(kind, namespace, name, &patch).await?),
         Write::Recreate(copy) => {
-            cx.cluster.delete(kind, namespace, name).await?;
+            let deleted = cx.cluster.delete(kind, namespace, name).await;
+            deleted.map_err(|error| may_not_replace(error, kind, name))?;
             cx.cluster.create(kind, &copy).await?;
         }
     }
     Ok(())
+}
+
+/// The rights that are shipped delete no Secret: then a person has to.
+fn may_not_replace(error: ClusterError, kind: Kind, name: &str) -> Error {
+    Error::Cluster(match error {
+        ClusterError::Refused {
+            what,
+            code: 403,
+            message,
+        } => ClusterError::Refused {
+            what,
+            code: 403,
+            message: format!(
+                "{message}; what changed of the original cannot be edited in its copy; delete {} {name}, and it is made \
+                 anew, or grant the right to (manifests/components/replace-secrets)",
+                kind.kind
+            ),
+        },
+        other => other,
+    })
 }
 
 /// Gives a copy the content `judged` names, where it is kept; otherwise a copy stays what it is. False when there is

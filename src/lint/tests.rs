@@ -183,7 +183,7 @@ items:
   kind: Canary
   metadata: {name: a}
   spec:
-    targetRef: &target {kind: Deployment, name: Bad_Name}
+    targetRef: &target {kind: Deployment, name: Bad_Name, apiVersion: apps/v1}
     service: {port: 80, name: ok}
     analysis:
       <<: *common

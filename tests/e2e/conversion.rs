@@ -410,9 +410,14 @@ async fn a_status_written_at_v1alpha3_keeps_the_spec() {
     stage.clear().await;
 }
 
-/// The manifest under other names, at the version it is written in.
+/// The manifest under another name and with a target of its own, at the version it is written in.
 fn named(manifest: &str, name: &str) -> String {
-    manifest.replace("{name: podinfo, namespace", &format!("{{name: {name}, namespace"))
+    manifest
+        .replace("{name: podinfo, namespace", &format!("{{name: {name}, namespace"))
+        .replace(
+            "kind: Deployment, name: podinfo",
+            &format!("kind: Deployment, name: {name}"),
+        )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -86,15 +86,16 @@ pub(crate) async fn deployment(scene: Scene) {
     applied.good();
 
     // K1.
-    let traffic = scene.stage.serving.map(|serving| {
-        Traffic::start(
-            serving.gateway,
-            format!("http://podinfo-svc.{}:9898/", scene.namespace),
-        )
-    });
     let initialized = scene.phase("podinfo", "Initialized").await;
     assert_eq!(condition(&initialized, "Promoted").unwrap()["status"], "True");
     scene.until("deploy/podinfo", "parked", is_parked).await;
+    // From here on: the Canary's port takes the place of the old one of its name.
+    let traffic = scene.stage.serving.map(|serving| {
+        Traffic::start(
+            serving.gateway,
+            format!("http://podinfo-svc.{}/", scene.namespace),
+        )
+    });
     // K2, and what upstream's grep of two words cannot see: who is selected, which ports there are, whose address it is.
     let adopted = scene.get("svc/podinfo-svc").await;
     let annotations = &adopted["metadata"]["annotations"];

@@ -265,7 +265,8 @@ async fn configs_are_judged_copied_and_promoted() {
         "its pods are new"
     );
 
-    // One that is missing is told, and a Secret of another type is copied all the same.
+    // One that is missing is told, and a Secret of another type is copied all the same, for those who let it be.
+    world.grant("components/replace-secrets/rbac.yaml").await;
     world.delete("Secret", "key").await;
     let message = world.until_stalled("podinfo", "ConfigNotFound").await;
     assert!(message.contains("Secret key"), "{message}");

@@ -222,6 +222,11 @@ impl World {
             .collect()
     }
 
+    /// Gives the ServiceAccount more rights: those of a file in `manifests`.
+    pub(crate) async fn grant(&self, file: &str) {
+        rights::grant(&self.api.client, file, NAMESPACE).await;
+    }
+
     pub(crate) async fn create(&self, object: Value) -> Value {
         let kind = kind_of(object["kind"].as_str().unwrap());
         let mut object = object;

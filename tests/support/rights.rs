@@ -20,10 +20,15 @@ use tower::{Layer, Service};
 /// Installs the roles with `namespace` in place of `verdigris-system`, and gives the configuration of a client that
 /// is the ServiceAccount.
 pub(crate) async fn account(admin: &Client, config: kube::Config, namespace: &str) -> kube::Config {
-    for object in roles(namespace) {
+    grant(admin, "base/rbac.yaml", namespace).await;
+    token(admin, config, namespace).await
+}
+
+/// Installs the roles of a file in `manifests`, with `namespace` in place of `verdigris-system`.
+pub(crate) async fn grant(admin: &Client, file: &str, namespace: &str) {
+    for object in roles(file, namespace) {
         create(admin, &object).await;
     }
-    token(admin, config, namespace).await
 }
 
 /// The configuration of a client that is the ServiceAccount of a namespace.
@@ -43,8 +48,8 @@ pub(crate) async fn token(admin: &Client, mut config: kube::Config, namespace: &
     config
 }
 
-fn roles(namespace: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base/rbac.yaml");
+fn roles(file: &str, namespace: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(file);
     let text = std::fs::read_to_string(path).unwrap();
     let text = text.replace("namespace: verdigris-system", &format!("namespace: {namespace}"));
     text.split("\n---\n")
