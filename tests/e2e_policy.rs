@@ -3,11 +3,7 @@
 //!
 //! Skipped, with a message, where no kubectl of 1.28 or newer is on PATH (`hack/test` finds one).
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test stops at the first surprise"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![expect(clippy::print_stdout, reason = "says why it is skipped")]
 
 use std::path::PathBuf;
@@ -38,7 +34,7 @@ spec:
     spec: {containers: [{name: app, image: "podinfo:1", ports: [{name: http, containerPort: 9898}]}]}
 "#;
 
-const CANARY: &str = r#"
+const CANARY: &str = r"
 apiVersion: flagger.app/v1beta1
 kind: Canary
 metadata: {name: cart, namespace: shop}
@@ -51,7 +47,7 @@ spec:
     iterations: 2
     metrics:
     - {name: errors, templateRef: {name: errors}, thresholdRange: {max: 1}}
-"#;
+";
 
 fn policy(mode: &str, rest: &str) -> String {
     format!(

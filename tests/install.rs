@@ -1,5 +1,9 @@
 //! Installation and the shared authority, on the embedded API server with the real webhooks behind it.
-#![expect(clippy::unwrap_used, reason = "a broken fixture fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a broken fixture fails the test"
+)]
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,

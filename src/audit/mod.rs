@@ -1,4 +1,4 @@
-//! SHELL of policies: keeps what is in force ([`watch`]), and what the cluster as it is makes of it ([`sweep`]).
+//! SHELL of policies: keeps what is in force ([`watch`]), and what the cluster as it is makes of it (`sweep`).
 //!
 //! Owns: the watches of CanaryPolicies and Namespaces, and `status` of every CanaryPolicy. Promises: a change of a
 //! policy is in force as soon as the watch tells it; a cluster without the CRD has no policies, and that is an answer;

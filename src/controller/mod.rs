@@ -314,7 +314,6 @@ mod tests {
 
     #[tokio::test]
     async fn q39_a_panic_ends_its_own_pass_alone() {
-        #[expect(clippy::panic, reason = "the fault under test")]
         let broken = guarded(async { panic!("index {} of nothing", 1) }).await;
         let Err(Error::Panicked(words)) = broken else {
             unreachable!("{broken:?}");

@@ -9,7 +9,7 @@ use super::{ALPHA, Said, Stage};
 /// A Canary of a provider without a router: none of its objects is touched, so the test alone moves things.
 fn canary(name: &str, target: &str, more: &str) -> String {
     format!(
-        r#"
+        r"
 apiVersion: flagger.app/v1beta1
 kind: Canary
 metadata: {{name: {name}, namespace: default}}
@@ -18,7 +18,7 @@ spec:
   targetRef: {{apiVersion: apps/v1, kind: Deployment, name: {target}}}
   service: {{port: 80{more}}}
   analysis: {{interval: 1m, threshold: 2, maxWeight: 50, stepWeight: 10, metrics: [{{name: m, interval: 1m, thresholdRange: {{max: 1}}, query: up}}]}}
-"#
+"
     )
 }
 

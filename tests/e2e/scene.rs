@@ -193,13 +193,12 @@ impl Scene {
                 }
             }
         });
-        if told.await.is_err() {
-            panic!(
-                "{}: no event says {words:?}: {:#?}",
-                self.namespace,
-                self.events(canary).await
-            );
-        }
+        assert!(
+            told.await.is_ok(),
+            "{}: no event says {words:?}: {:#?}",
+            self.namespace,
+            self.events(canary).await
+        );
     }
 
     /// What the events about a Canary say.

@@ -146,10 +146,10 @@ fn an_order_at_every_pass_is_answered_once_and_ends_well() {
                     assert_eq!(answers, 1, "{}", context());
                     match (verb, answer.outcome) {
                         (Verb::Promote, Reply::Honoured) => {
-                            assert_eq!(world.status.stage, Stage::Succeeded, "{}", context())
+                            assert_eq!(world.status.stage, Stage::Succeeded, "{}", context());
                         }
                         (Verb::Abort, Reply::Honoured) => {
-                            assert_eq!(world.status.stage, Stage::Failed, "{}", context())
+                            assert_eq!(world.status.stage, Stage::Failed, "{}", context());
                         }
                         (Verb::Pause, _) => assert!(world.status.paused, "{}", context()),
                         _ => assert!(!world.status.paused, "{}", context()),

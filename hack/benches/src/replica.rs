@@ -13,7 +13,7 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) async fn start(verdigris: &Path, folder: &Path, namespace: &str, settle: u64) -> Self {
+    pub(crate) fn start(verdigris: &Path, folder: &Path, namespace: &str, settle: u64) -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);

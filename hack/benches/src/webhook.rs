@@ -15,7 +15,6 @@
 
 mod admission;
 mod line;
-#[allow(dead_code, reason = "bench-convert uses the rest")]
 mod objects;
 mod replica;
 
@@ -55,7 +54,7 @@ async fn main() -> ExitCode {
     let verdigris = std::env::current_exe().unwrap().with_file_name("verdigris");
     let world = World::start(verdigris, settle).await;
 
-    let mut replicas = vec![world.replica().await, world.replica().await];
+    let mut replicas = vec![world.replica(), world.replica()];
     for replica in &replicas {
         replica.until_ready().await;
     }
@@ -75,7 +74,7 @@ async fn main() -> ExitCode {
     load.during("both replicas are replaced", async {
         for _ in 0..2 {
             let began = Instant::now();
-            let fresh = world.replica().await;
+            let fresh = world.replica();
             fresh.until_ready().await;
             colds.push(began.elapsed());
             load.lines.add(fresh.address);
@@ -92,7 +91,7 @@ async fn main() -> ExitCode {
 
     // Nothing else runs now: one more start, as the target says.
     let began = Instant::now();
-    let last = world.replica().await;
+    let last = world.replica();
     last.until_ready().await;
     let cold = began.elapsed();
     println!(
@@ -173,8 +172,8 @@ impl World {
         }
     }
 
-    async fn replica(&self) -> Replica {
-        Replica::start(&self.verdigris, &self.folder, SYSTEM, self.settle).await
+    fn replica(&self) -> Replica {
+        Replica::start(&self.verdigris, &self.folder, SYSTEM, self.settle)
     }
 }
 

@@ -418,7 +418,7 @@ fn hostile_expressions_are_refused_or_end_on_their_budget() {
         worst = worst.max((began.elapsed(), shown));
     }
     // A debug build on a busy machine; a release build takes some milliseconds.
-    assert!(worst.0 < Duration::from_secs(5), "{worst:?}");
+    assert!(worst.0 < Duration::from_secs(2), "{worst:?}");
 }
 
 proptest! {
